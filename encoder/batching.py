@@ -1,0 +1,104 @@
+"""Lengths and language sizes in, row numbers of the next batch out; all chance comes from the generator given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from encoder.bitext import Corpus
+from encoder.settings import Settings
+
+Rows = npt.NDArray[np.int64]
+
+
+class LanguageBatches(Settings):
+    """The same number of pairs of several languages: many negatives, for encoders to which length is nothing."""
+
+    kind: Literal["languages"] = "languages"
+    languages: Annotated[int, Field(ge=1, le=1024, description="Draws of a language per batch")] = 8
+    pairs: Annotated[int, Field(ge=2, le=65_536, description="Pairs per draw")] = 512
+
+
+class LengthBatches(Settings):
+    """Pairs of one language and of similar length: little padding, for recurrent encoders."""
+
+    kind: Literal["lengths"] = "lengths"
+    tokens: Annotated[int, Field(ge=1, description="Pairs times the tokens of the longest sentence, at most")] = 4_000
+    window: Annotated[int, Field(ge=1, description="Pairs that are sorted by length together")] = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Row numbers of pairs; those between two bounds have the same languages."""
+
+    rows: Rows
+    bounds: tuple[int, ...]
+    group: int
+
+
+def exact_length_batches(lengths: Rows, rows: int) -> Iterator[Rows]:
+    """Cut all rows into batches of one exact length each and of `rows` rows at most, shortest first."""
+    order = np.argsort(lengths, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        yield from (group[begin : begin + rows] for begin in range(0, len(group), rows))
+
+
+def language_weights(bounds: Rows, exponent: float) -> npt.NDArray[np.float64]:
+    """Chance of every group, in proportion to its number of pairs to the power `exponent`."""
+    weights = np.diff(bounds).astype(np.float64) ** exponent
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+def language_batches(
+    corpus: Corpus, settings: LanguageBatches, exponent: float, generator: np.random.Generator
+) -> Iterator[Batch]:
+    """Draw batches without end; a language gives all its pairs once, in random order, before it gives one again."""
+    weights = language_weights(corpus.bounds, exponent)
+    queues = [np.empty(0, np.int64) for _ in weights]
+    while True:
+        drawn = generator.choice(len(weights), settings.languages, p=weights)
+        parts = []
+        for group, times in zip(*np.unique(drawn, return_counts=True), strict=True):
+            begin, end = int(corpus.bounds[group]), int(corpus.bounds[group + 1])
+            wanted = min(end - begin, settings.pairs * int(times))
+            if len(queues[group]) < wanted:
+                queues[group] = generator.permutation(np.arange(begin, end))
+            parts.append(queues[group][:wanted])
+            queues[group] = queues[group][wanted:]
+        yield Batch(np.concatenate(parts), (0, *np.cumsum([len(part) for part in parts]).tolist()), int(drawn[0]))
+
+
+def length_batches(
+    corpus: Corpus, settings: LengthBatches, exponent: float, generator: np.random.Generator
+) -> Iterator[Batch]:
+    """Draw batches without end, each of one language pair and within the token budget."""
+    weights = language_weights(corpus.bounds, exponent)
+    lengths = np.maximum(corpus.texts.lengths[corpus.sources], corpus.texts.lengths[corpus.targets])
+    queues: list[list[Rows]] = [[] for _ in weights]
+    orders = [np.empty(0, np.int64) for _ in weights]
+    while True:
+        group = int(generator.choice(len(weights), p=weights))
+        if not queues[group]:
+            if not len(orders[group]):
+                orders[group] = generator.permutation(np.arange(corpus.bounds[group], corpus.bounds[group + 1]))
+            window, orders[group] = np.split(orders[group], [settings.window])
+            batches = list(_budget_batches(window, lengths, settings.tokens))
+            queues[group] = [batches[place] for place in generator.permutation(len(batches))]
+        rows = queues[group].pop()
+        yield Batch(rows, (0, len(rows)), group)
+
+
+def _budget_batches(window: Rows, lengths: Rows, tokens: int) -> Iterator[Rows]:
+    ordered = window[np.argsort(lengths[window], kind="stable")]
+    begin = 0
+    while begin < len(ordered):
+        costs = lengths[ordered[begin:]] * np.arange(1, len(ordered) - begin + 1)
+        end = begin + max(1, int(np.searchsorted(costs, tokens, side="right")))
+        yield ordered[begin:end]
+        begin = end

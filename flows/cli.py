@@ -1,0 +1,156 @@
+"""The `babelmill` command: a thin face of the flows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.terminal import quiet_defaults, reporting
+
+app = typer.Typer(
+    name="babelmill",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Crawls in; clean monolingual corpora and mined sentence pairs out.",
+    epilog="Exit codes: 0 done, 1 failed, 2 asked wrongly. Settings and their defaults: `babelmill settings`.",
+)
+
+Root = Annotated[str, typer.Option(help="Where everything is kept: a folder or an fsspec URL such as s3://bucket/x.")]
+EncoderName = Annotated[str, typer.Option(help='"default", a folder, or an fsspec URL.')]
+Config = Annotated[Path, typer.Argument(help="A YAML file; every field has a default that `babelmill settings` prints.")]
+
+
+@app.command()
+def build(config: Config) -> None:
+    """Build a corpus from crawls, or bring it up to date: run it again and only new work is done."""
+    with reporting():
+        from flows.config import CorpusConfig
+        from flows.loading import load_config
+        from flows.running import run_build, show_build
+
+        settings = load_config(config, CorpusConfig)
+        show_build(run_build(settings), settings)
+
+
+@app.command()
+def demo(root: Root = "demo") -> None:
+    """Build the sample corpus that comes with babelmill, and score its pairs against the gold."""
+    with reporting():
+        from flows.demo import demo_config, show_gold_scores
+        from flows.running import run_build, show_build
+
+        settings = demo_config(root)
+        report = run_build(settings)
+        show_build(report, settings)
+        show_gold_scores(report, settings)
+
+
+@app.command()
+def train(config: Config) -> None:
+    """Train an encoder from parallel text."""
+    with reporting():
+        from flows.config import TrainEncoderConfig
+        from flows.loading import load_config
+        from flows.running import run_flow
+        from flows.terminal import say
+        from flows.train_encoder import train_encoder
+
+        place = run_flow(train_encoder, load_config(config, TrainEncoderConfig))
+        say(f"The encoder is at {place}; name it as `encoder` in a build, or: babelmill mine --encoder {place} ...")
+
+
+@app.command()
+def evaluate(config: Config) -> None:
+    """Score an encoder: accuracy of finding translations, and xsim."""
+    with reporting():
+        from flows.config import EvaluateEncoderConfig
+        from flows.evaluate_encoder import evaluate_encoder
+        from flows.loading import load_config
+        from flows.running import run_flow
+        from flows.terminal import show_table
+
+        for scores in run_flow(evaluate_encoder, load_config(config, EvaluateEncoderConfig)):
+            show_table(f"{scores['set']}: percent", scores["results"])
+            show_table("mean", [{name: value for name, value in scores.items() if name not in ("results", "set")}])
+
+
+@app.command()
+def mine(
+    source: Annotated[Path, typer.Argument(help="Text, one sentence a line; or embeddings (.npy, or raw with --dim).")],
+    target: Annotated[Path, typer.Argument(help="The other language's, of the same kind.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; the terminal if not given.")] = None,
+    encoder: EncoderName = "default",
+    dim: Annotated[int | None, typer.Option(help="Raw float32 embedding files of this dimension, as LASER writes.")] = None,
+    margin: Annotated[str, typer.Option(help="ratio, distance or absolute.")] = "ratio",
+    retrieval: Annotated[str, typer.Option(help="forward, backward, intersection or max.")] = "max",
+    k: Annotated[int, typer.Option("--k", "-k", help="Neighbours per side.")] = 4,
+    threshold: Annotated[float, typer.Option(help="Least margin of a pair.")] = 1.06,
+) -> None:
+    """Mine sentence pairs from two files: lines of margin, source, target (of embeddings: row numbers)."""
+    with reporting():
+        from flows.loading import parse_config
+        from flows.mining import mine_files, write_pairs
+        from tasks.similarity.retrieval import MineConfig
+
+        settings = {"margin": margin, "retrieval": retrieval, "k": k, "threshold": threshold}
+        pairs = mine_files(source, target, encoder, dim, parse_config(settings, MineConfig, "mine"))
+        write_pairs(pairs, output)
+
+
+@app.command()
+def embed(
+    text: Annotated[Path, typer.Argument(help="Text, one sentence a line.")],
+    output: Annotated[Path, typer.Argument(help="A .npy file: float16 rows of unit length, in the order of the lines.")],
+    encoder: EncoderName = "default",
+) -> None:
+    """Turn each line of a file into a vector."""
+    with reporting():
+        from flows.mining import embed_file
+
+        embed_file(text, output, encoder)
+
+
+@app.command()
+def status(root: Root = "runs") -> None:
+    """Show the corpora below a root: versions, crawls, rows and bytes."""
+    with reporting():
+        from flows.inspection import show_status
+
+        show_status(root)
+
+
+@app.command()
+def trace(
+    pair_id: Annotated[str, typer.Argument(help="32 hexadecimal digits: pair_id of a corpus or of its rejected pairs.")],
+    root: Root = "runs",
+) -> None:
+    """Say where a sentence pair is from: both pages, their WARC records, and what each stage found."""
+    with reporting():
+        from flows.inspection import show_trace
+
+        show_trace(root, pair_id)
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting of a build with its default, as YAML that `babelmill build` takes."""
+    with reporting():
+        import yaml
+
+        from flows.config import CorpusConfig
+
+        yaml.safe_dump(CorpusConfig().model_dump(mode="json"), sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    quiet_defaults(os.environ)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Every stage's settings, composed: what a YAML file, the UI's form and a flow's one parameter hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from encoder.training import TrainingConfig
+from encoder.vocabulary import VocabularyConfig
+from storage.fingerprint import Settings
+from tasks.evaluate_encoder import EvaluationSet
+from tasks.formats.bitext import BitextSource
+from tasks.formats.documents import ExtractConfig
+from tasks.publish import PublishConfig
+from tasks.select_pairs import SelectPairsConfig
+from tasks.similarity.retrieval import MineConfig
+from tasks.text.labels import parse_label
+from tasks.text.language import IdentifyConfig
+from tasks.text.selection import SelectDocumentsConfig
+from tasks.text.sentences import SentenceConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]*$")]
+Language = Annotated[str, AfterValidator(parse_label)]
+
+
+class Resources(Settings):
+    """How fast, never what: nothing here changes a byte of the result."""
+
+    workers: Annotated[int, Field(ge=0, le=1024, description="Processes for text stages; 0 works in this one")] = 2
+    threads: Annotated[int, Field(ge=0, le=1024, description="Threads for encoder and search; 0 takes all cores")] = 0
+
+
+class Crawl(Settings):
+    """One crawl: a set of files that came together."""
+
+    name: Annotated[Name, Field(description="What it is called, for ever: ids and provenance carry it")]
+    path: Annotated[str, Field(description="File, folder or glob, local or any fsspec URL")]
+
+
+class EncoderRecipe(Settings):
+    """How an encoder is made from parallel text."""
+
+    bitext: Annotated[list[BitextSource], Field(description="Parallel text to learn from", min_length=1)]
+    vocabulary: VocabularyConfig = VocabularyConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+class TrainEncoderConfig(Settings):
+    """What the flow train_encoder does."""
+
+    root: Annotated[str, Field(description="Where everything is kept: a folder or an fsspec URL")] = "runs"
+    name: Annotated[Name, Field(description="What the encoder is called")] = "encoder"
+    recipe: Annotated[EncoderRecipe, Field(description="Bitext, vocabulary and training")]
+    evaluation: Annotated[list[EvaluationSet], Field(description="Sets to score the trained encoder on")] = []
+    resources: Resources = Resources()
+
+
+class EvaluateEncoderConfig(Settings):
+    """What the flow evaluate_encoder does."""
+
+    root: Annotated[str, Field(description="Where the results are kept: a folder or an fsspec URL")] = "runs"
+    encoder: Annotated[str, Field(description='"default", a folder or a URL')] = "default"
+    sets: Annotated[list[EvaluationSet], Field(description="What to score it on")] = []
+    resources: Resources = Resources()
+
+
+class CorpusConfig(Settings):
+    """What a corpus is made of, and how."""
+
+    root: Annotated[str, Field(description="Where everything is kept: a folder or an fsspec URL")] = "runs"
+    corpus: Annotated[Name, Field(description="What the corpus is called")] = "corpus"
+    crawls: Annotated[list[Crawl], Field(description="In the order in which they came; new ones at the end")] = []
+    languages: Annotated[list[Language], Field(description="Labels such as deu_Latn; none: all that are found")] = []
+    min_documents: Annotated[int, Field(ge=1, description="A language found in fewer documents is left out")] = 1
+    pairs: Annotated[list[tuple[Language, Language]], Field(description="Pairs to mine; none: see pivot")] = []
+    pivot: Annotated[Language | None, Field(description="Mine every language with this one; null: all pairs")] = None
+    encoder: Annotated[
+        str | EncoderRecipe, Field(description='"default", a folder, a URL, or a recipe to train from first')
+    ] = "default"
+    extract: ExtractConfig = ExtractConfig()
+    identify: IdentifyConfig = IdentifyConfig()
+    documents: SelectDocumentsConfig = SelectDocumentsConfig()
+    sentences: SentenceConfig = SentenceConfig()
+    mine: MineConfig = MineConfig()
+    pair_filters: SelectPairsConfig = SelectPairsConfig()
+    publish: PublishConfig = PublishConfig()
+    max_quarantined: Annotated[
+        float, Field(ge=0, le=1, description="Share of a crawl's files that may be unreadable before the run fails")
+    ] = 0.25
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [crawl.name for crawl in self.crawls]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"crawls: the name {', '.join(twice)} is used twice; each crawl needs its own")
+        for pair in self.pairs:
+            if pair[0] == pair[1]:
+                raise ValueError(f"pairs: {pair[0]} cannot be paired with itself")
+            if self.languages and (missing := sorted(set(pair) - set(self.languages))):
+                raise ValueError(f"pairs: {', '.join(missing)} is not among the languages; add it there")
+        if self.pivot and self.languages and self.pivot not in self.languages:
+            raise ValueError(f"pivot: {self.pivot} is not among the languages; add it there")
+        return self

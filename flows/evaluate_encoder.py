@@ -1,0 +1,24 @@
+"""encoder + test sets -> scores"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from flows.config import EvaluateEncoderConfig
+from flows.opening import named_encoder, open_store
+from flows.report import evaluation_report
+from storage.errors import ConfigError
+from tasks.evaluate_encoder import evaluate_encoder as evaluate
+
+
+@flow(flow_run_name="evaluate-{config.encoder}", description=__doc__)
+def evaluate_encoder(config: EvaluateEncoderConfig = EvaluateEncoderConfig()) -> list[dict[str, Any]]:
+    """Score an encoder on parallel sets; a set that was scored before, with the same encoder, is looked up."""
+    if not config.sets:
+        raise ConfigError("sets: name at least one, as {kind: tatoeba, path: ...} or {kind: multiway, path: ...}")
+    store = open_store(config.root, config.resources)
+    encoder = named_encoder(config.encoder)
+    name = f"encoder-{encoder.fingerprint[:12]}"
+    return evaluation_report(store, [evaluate(store, name, encoder, one) for one in config.sets])

@@ -1,0 +1,86 @@
+"""A flow and its settings in, a finished run out: on the user's Prefect server, or on a private one for its duration."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.settings import get_current_settings
+from prefect.states import StateType
+
+from flows.build_corpus import build_corpus
+from flows.config import CorpusConfig
+from flows.opening import open_store, sources_of
+from flows.report import BuildReport
+from flows.terminal import WithoutTraceback, say, show_table
+
+_SETTLE_SECONDS = 20.0
+
+
+def run_build(config: CorpusConfig) -> BuildReport:
+    """Build a corpus, after a look whether its settings can work at all.
+
+    Raises:
+        CorpusError: what the flow raised.
+    """
+    sources_of(open_store(config.root, config.resources), config.crawls)  # refuse before a server is started
+    report: BuildReport = run_flow(build_corpus, config)
+    if report.flow_run:
+        settle(report.flow_run)
+    return report
+
+
+def run_flow(flow: Flow[Any, Any], config: Any) -> Any:
+    """Run a flow in this process with its one parameter."""
+    for handler in logging.getLogger("prefect").handlers + logging.getLogger("prefect.flow_runs").handlers:
+        handler.addFilter(WithoutTraceback())
+    return flow(config)
+
+
+def settle(flow_run: str) -> None:
+    """Wait until the private server has recorded every task run: it ends with this process, and is a few seconds behind."""
+    if get_current_settings().api.url is not None:
+        return  # the user's own server goes on without us
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])), limit=200)
+            if runs and all(run.state_type in (StateType.COMPLETED, StateType.FAILED) for run in runs):
+                return
+            time.sleep(0.5)
+
+
+def show_build(report: BuildReport, config: CorpusConfig) -> None:
+    """Print what a build made and where it is."""
+    show_table("From records to pairs", [{"step": step, "rows": rows} for step, rows in report.funnel.items()])
+    left_out = [
+        {"what": what, "reason": reason, "rows": rows}
+        for what, reasons in (
+            ("document", report.rejected_documents),
+            ("sentence", report.dropped_sentences),
+            ("pair", report.rejected_pairs),
+        )
+        for reason, rows in reasons.items()
+    ]
+    show_table("Left out", left_out)
+    show_table("Quarantined files", [{"file": file, "reason": why} for file, why in report.quarantined.items()])
+    show_table("Sentences", [{"language": label, "unique": rows} for label, rows in report.sentences.items()])
+    show_table("Sentence pairs", [{"pair": pair, "rows": rows} for pair, rows in report.pairs.items()])
+    news = "is new" if report.is_new else "was there already; nothing was written"
+    say(f"Version {report.version} of {report.corpus} {news}.")
+    say(f"Corpora:      {report.release}")
+    say(f"Status:       babelmill status --root {config.root}")
+    if report.flow_run:
+        say(f"Prefect page: {page_of(report.flow_run)}")
+
+
+def page_of(flow_run: str) -> str:
+    """Return the command that shows a run's page, or its address on the user's server."""
+    ui = get_current_settings().ui_url
+    if ui and get_current_settings().api.url is not None:
+        return f"{ui}/runs/flow-run/{flow_run}"
+    return f"prefect server start, then http://127.0.0.1:4200/runs/flow-run/{flow_run}"

@@ -1,0 +1,1 @@
+"""The tables, their schemas and their history: the only code that touches disk or an object store."""

@@ -1,0 +1,155 @@
+"""Arrow tables to Parquet shards and back: fixed row groups, so that equal rows are equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import IO, Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.files import Filesystem, atomic_writer, outside_world
+from storage.manifest import Shard
+from storage.schemas import check, empty, schema_of
+
+ROW_GROUP = 16_384  # rows: 16 MB of 512-dimensional vectors, about 100 MB of web pages
+SHARD_ROWS = 64 * ROW_GROUP
+SHARD_BYTES = 512 << 20
+
+
+class HashingSink:
+    """A write-only file that counts and hashes what passes through it."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        """Pass some bytes on."""
+        self._hash.update(data)
+        self.bytes += len(data)
+        self._handle.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: the file below is flushed when it is closed."""
+
+    def close(self) -> None:
+        """Leave the file below open for its owner to close."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that was written, as hexadecimal."""
+        return self._hash.hexdigest()
+
+
+class TableWriter:
+    """Takes tables of any size and writes shards of whole row groups; memory is one row group and the last table.
+
+    Use it as a context manager: if the block fails, the open shard never appears.
+
+    Args:
+        filesystem: where to write.
+        folder: path of the dataset's folder.
+        name: the dataset's name, which decides the schema.
+        run: marks this writer's files, so that two writers never touch the same one.
+    """
+
+    def __init__(self, filesystem: Filesystem, folder: str, name: str, run: str) -> None:
+        self._filesystem, self._folder, self._name, self._run = filesystem, folder, name, run
+        self._pending: list[pa.Table] = []
+        self._schema: pa.Schema | None = None
+        self._open: ExitStack | None = None
+        self._rows = 0
+        self.shards: list[Shard] = []
+
+    def __enter__(self) -> Self:
+        """Start; nothing is written before there are rows."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write what is left; a dataset without rows has one empty shard that carries its schema."""
+        if error is None:
+            self._cut(final=True)
+            if self._open is None and not self.shards:
+                self._write_group((self._schema or schema_of(self._name)).empty_table())
+            self._close_shard()
+        elif self._open is not None:
+            self._open.__exit__(kind, error, trace)
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows.
+
+        Raises:
+            SchemaError: if the table is not of the dataset's schema.
+        """
+        checked = check(self._name, table)
+        self._schema = checked.schema
+        self._pending.append(checked)
+        if sum(pending.num_rows for pending in self._pending) >= ROW_GROUP:
+            self._cut(final=False)
+
+    def _cut(self, *, final: bool) -> None:
+        if not self._pending:
+            return
+        rows = pa.concat_tables(self._pending)
+        while rows.num_rows >= ROW_GROUP or (final and rows.num_rows):
+            self._write_group(rows.slice(0, ROW_GROUP).combine_chunks())
+            rows = rows.slice(ROW_GROUP)
+        self._pending = [rows] if rows.num_rows else []
+
+    def _write_group(self, group: pa.Table) -> None:
+        if self._open is None:
+            self._open = ExitStack()
+            file = f"part-{len(self.shards):05d}-{self._run}.parquet"
+            self._sink = HashingSink(self._open.enter_context(atomic_writer(self._filesystem, f"{self._folder}/{file}")))
+            sink = pa.PythonFile(self._sink, mode="w")
+            self._parquet = self._open.enter_context(pq.ParquetWriter(sink, group.schema, compression="zstd"))
+            self._file, self._rows = file, 0
+        self._parquet.write_table(group, row_group_size=ROW_GROUP)
+        self._rows += group.num_rows
+        if self._rows >= SHARD_ROWS or self._sink.bytes >= SHARD_BYTES:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self._open is None:
+            return
+        self._open.close()
+        self._open = None
+        self.shards.append(Shard(path=self._file, rows=self._rows, bytes=self._sink.bytes, digest=self._sink.digest))
+
+
+def read_batches(
+    filesystem: Filesystem, paths: list[str], name: str, columns: list[str] | None, rows: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of some shards in order, a bounded number at a time.
+
+    Raises:
+        SchemaError: if a shard is not of the dataset's schema.
+        SourceError: if it cannot be read.
+    """
+    for path in paths:
+        with outside_world(f"cannot read {path}"), filesystem.open(path, "rb") as handle:
+            file = pq.ParquetFile(handle)
+            check(name, file.schema_arrow.empty_table())
+            for batch in file.iter_batches(batch_size=rows, columns=columns):
+                yield pa.Table.from_batches([batch])
+
+
+def read_table(filesystem: Filesystem, paths: list[str], name: str, columns: list[str] | None) -> pa.Table:
+    """Return all rows of some shards as one table."""
+    tables = list(read_batches(filesystem, paths, name, columns, ROW_GROUP))
+    if tables:
+        return pa.concat_tables(tables).combine_chunks()
+    rows = empty(name) if name != "embeddings" else _empty_like(filesystem, paths[0])
+    return rows.select(columns) if columns else schema_of(name, rows).empty_table()
+
+
+def _empty_like(filesystem: Filesystem, path: str) -> pa.Table:
+    with outside_world(f"cannot read {path}"), filesystem.open(path, "rb") as handle:
+        return pq.read_schema(handle).empty_table()

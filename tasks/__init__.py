@@ -1,0 +1,27 @@
+"""How one step runs: a file here is one stage and one Prefect task; the folders here are pure."""
+
+from functools import partial
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from storage.errors import SourceError
+
+
+def worth_retrying(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry what the outside world broke; never what was asked wrongly or computed wrongly."""
+    return isinstance(state.result(raise_on_failure=False), SourceError)
+
+
+# The store itself knows what is done, by content and across runs, so Prefect's own result cache stays off.
+stage = partial(
+    task,
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=1),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=worth_retrying,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)

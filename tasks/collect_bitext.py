@@ -1,0 +1,47 @@
+"""Parallel text files -> bitext."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from storage.errors import ConfigError
+from storage.manifest import Dataset
+from storage.sources import list_sources, source_of
+from storage.store import Job, Slot, SourceFile, Store, Tally
+from tasks import stage
+from tasks.formats.bitext import BitextSource, read_aligned, read_bitext
+
+VERSION = 1
+
+
+@stage(task_run_name="collect-bitext-{partition}")
+def collect_bitext(store: Store, partition: str, bitext: BitextSource) -> Dataset:
+    """Bring one source of parallel text into the store, as a table of the `bitext` schema.
+
+    Raises:
+        ConfigError: if the files are missing, lack a column or are not aligned.
+    """
+    files = list_sources(store, bitext.path, "bitext.path")
+    if bitext.target_path:
+        files = [files[0], source_of(store, bitext.target_path, "bitext.target_path")]
+    where = frozenset({"path", "target_path"})
+    job = Job("collect_bitext", VERSION, bitext, (tuple(files),), (Slot("bitext", partition),), _collect, where)
+    [pairs] = store.derive(job)
+    return pairs
+
+
+def _collect(_: Tally, bitext: BitextSource, files: list[SourceFile]) -> Iterator[tuple[str, pa.Table]]:
+    try:
+        if bitext.target_path:
+            with files[0].open() as source, files[1].open() as target:
+                for table in read_aligned(source, target, bitext):
+                    yield "bitext", table
+            return
+        for file in files:
+            with file.open() as stream:
+                for table in read_bitext(stream, file.source.name, bitext):
+                    yield "bitext", table
+    except ValueError as error:
+        raise ConfigError(f"bitext: {error}") from error

@@ -1,0 +1,1 @@
+"""Pure functions on text: normalisation, language, segmentation, quality, personal data."""

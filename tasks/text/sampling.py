@@ -1,0 +1,32 @@
+"""Bitext in, a language-balanced sample of its sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import polars as pl
+import pyarrow as pa
+
+Quota = Callable[[Mapping[str, int]], Mapping[str, int]]
+
+
+def balanced_sample(bitext: pa.Table, quota: Quota) -> pa.Table:
+    """Return columns (language, text) of distinct sentences, evenly spread over each language's sentences.
+
+    Args:
+        bitext: a table of the `bitext` schema.
+        quota: from distinct sentences per language to sentences wanted of each.
+    """
+    pairs = cast("pl.DataFrame", pl.from_arrow(bitext))
+    sides = [
+        pairs.select(language=pl.col(f"{side}_language"), text=pl.col(side)) for side in ("source", "target")
+    ]
+    sentences = pl.concat(sides).unique(maintain_order=True)
+    counts = dict(sentences.group_by("language", maintain_order=True).len().iter_rows())
+    wanted = pl.DataFrame({"language": list(counts), "wanted": [quota(counts)[language] for language in counts]})
+    place = pl.int_range(pl.len()).over("language")
+    step = pl.col("wanted") / pl.len().over("language")  # a sentence is taken where the running quota grows by one
+    taken = ((place + 1) * step).floor() > (place * step).floor()
+    joined = sentences.join(wanted, on="language", how="left", maintain_order="left")
+    return joined.filter(taken).select("language", "text").to_arrow()

@@ -1,0 +1,39 @@
+"""bitext -> vocabulary (artifact)"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pyarrow as pa
+
+from encoder.vocabulary import VocabularyConfig, balanced_quota, train_vocabulary as train
+from storage.errors import ConfigError
+from storage.manifest import Artifact, Dataset
+from storage.store import Job, Rows, Slot, Store, Tally
+from tasks import stage
+from tasks.text.sampling import balanced_sample
+
+VERSION = 1
+
+
+@stage(task_run_name="train-vocabulary-{name}")
+def train_vocabulary(store: Store, name: str, bitext: list[Dataset], config: VocabularyConfig) -> Artifact:
+    """Learn the subwords that all languages share, from a sample in which small languages weigh more.
+
+    Raises:
+        ConfigError: if the bitext cannot give that many subwords.
+    """
+    job = Job("train_vocabulary", VERSION, config, (tuple(bitext),), (Slot("vocabulary", name),), _train)
+    [vocabulary] = store.derive(job)
+    return vocabulary
+
+
+def _train(_: Tally, config: VocabularyConfig, bitext: list[Rows]) -> Iterator[tuple[str, list[bytes]]]:
+    quota = partial(balanced_quota, total=config.sample_sentences, exponent=config.exponent)
+    sample = balanced_sample(pa.concat_tables(part.read() for part in bitext), quota)
+    sentences = (str(text) for text in sample["text"])
+    try:
+        yield "vocabulary.model", [train(sentences, config)]
+    except ValueError as error:
+        raise ConfigError(f"vocabulary.size: {error}; ask for fewer, or give more bitext") from error

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from encoder.bilstm import BiLstmConfig, BiLstmModel, Decoder, draw_weights
+from encoder.vocabulary import EOS, PAD, Ragged
+
+CONFIG = BiLstmConfig(
+    layers=2, hidden=10, embedding=6, decoder_hidden=12, decoder_out_embedding=5, language_embedding=3
+)
+
+
+def model() -> BiLstmModel:
+    made = BiLstmModel(CONFIG, 30)
+    draw_weights(made, torch.Generator().manual_seed(1))
+    return made.eval()
+
+
+def test_padding_changes_nothing_in_training_and_inference() -> None:
+    rows = [[5, 6, 7], [8], [9, 9, 10, 11, 12]]
+    padded = torch.full((3, 6), PAD)
+    for place, row in enumerate(rows):
+        padded[place, : len(row) + 1] = torch.tensor([*row, EOS])
+    forward = model()(padded, torch.tensor([len(row) + 1 for row in rows])).detach().numpy()
+    np.testing.assert_allclose(forward, model().embed(Ragged.of([np.array(row, np.int32) for row in rows])), atol=1e-6)
+
+
+def test_the_release_of_laser_has_this_shape() -> None:
+    with torch.device("meta"):
+        laser = BiLstmModel(BiLstmConfig(), 100)
+    assert laser.dimension == 1024
+    assert [tuple(laser.lstm.weight_ih_l0.shape), tuple(laser.lstm.weight_ih_l4_reverse.shape)] == [
+        (2048, 320),
+        (2048, 1024),
+    ]
+
+
+def test_weights_are_drawn_as_lasers_are() -> None:
+    weights = torch.cat([weight.flatten() for name, weight in model().named_parameters() if "embedding" not in name])
+    assert -0.1 <= float(weights.min()) < -0.095
+    assert 0.095 < float(weights.max()) <= 0.1
+    assert not model().embedding.weight[PAD].any()
+
+
+def test_the_decoder_sees_the_vector_and_the_language_at_every_step_and_no_future_word() -> None:
+    decoder = Decoder(CONFIG, 30, 2)
+    draw_weights(decoder, torch.Generator().manual_seed(2))
+    vectors, tokens = (
+        torch.randn(2, 20, generator=torch.Generator().manual_seed(3)),
+        torch.tensor([[2, 5, 6], [2, 7, 8]]),
+    )
+    scores = decoder(vectors, tokens, 0)
+    assert scores.shape == (2, 3, 30)
+    assert not torch.allclose(scores, decoder(vectors, tokens, 1))
+    later = tokens.clone()
+    later[:, 2] = 9
+    changed = decoder(vectors, later, 0)
+    torch.testing.assert_close(changed[:, :2], scores[:, :2])
+    assert not torch.allclose(changed[:, 2], scores[:, 2])

@@ -1,0 +1,158 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.schemas import ID
+from tasks.similarity import candidates
+from tasks.similarity.neighbours import certified, distinct, neighbours, search
+from tasks.similarity.ranking import Ranking, cosine_of, merge
+
+
+def ids_of(rng, count):
+    return pa.array([rng.bytes(16) for _ in range(count)], ID)
+
+
+def unit(vectors, kind=np.float32):
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(kind)
+
+
+def literally(source, target, target_ids, k):
+    """All cosines, sorted by (cosine, id)."""
+    ids, rows, cosines = target_ids.to_pylist(), [], []
+    for one in source.astype(np.float32):
+        scored = [
+            (-float(cosine_of(one, other)), ids[row], row)
+            for row, other in enumerate(target.astype(np.float32))
+            if one.any() and other.any()
+        ]
+        best = sorted(scored)[:k] + [(np.inf, b"", -1)] * k
+        rows.append([row for *_, row in best[:k]])
+        cosines.append([-minus for minus, *_ in best[:k]])
+    shape = (len(source), k)
+    return np.array(rows, np.int64).reshape(shape), np.array(cosines, np.float32).reshape(shape)
+
+
+def same(ranking, expected):
+    np.testing.assert_array_equal(ranking.rows, expected[0])
+    np.testing.assert_array_equal(ranking.cosines, expected[1])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(1, 6),
+    st.integers(1, 41),
+    st.sampled_from([np.float16, np.float32]),
+)
+def test_equals_sorting_all_cosines_whatever_the_blocks(seed, sources, targets, k, block, kind):
+    """Coarse vectors make equal rows, equal cosines of different rows, and rows of zeros."""
+    rng = np.random.default_rng(seed)
+    source, target = (unit(rng.integers(-1, 2, (n, 3)).astype(np.float64), kind) for n in (sources, targets))
+    source_ids, target_ids = ids_of(rng, sources), ids_of(rng, targets)
+    found = neighbours(source, target, source_ids, target_ids, k)
+    same(found.forward, literally(source, target, target_ids, k))
+    same(found.backward, literally(target, source, source_ids, k))
+    places = tuple(
+        np.argsort(np.argsort(np.array(ids.to_pylist(), "V16").view("S16"))) for ids in (source_ids, target_ids)
+    )
+    blocked = search(source, target, places, k, block_rows=block)
+    same(blocked.forward, found.forward)
+    same(blocked.backward, found.backward)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_hundreds_of_equal_and_nearly_equal_rows(kind):
+    """More ties than the shortlist holds: the certificate must fail, and the second search put it right."""
+    rng = np.random.default_rng(5)
+    centre = rng.normal(size=(1, 24))
+    near = centre + np.where(rng.random((300, 24)) < 0.05, 2e-7, 0)  # below float32's resolution of the cosine
+    source = unit(np.concatenate([np.repeat(centre, 60, 0), rng.normal(size=(40, 24)), centre + 1e-3]), kind)
+    target = unit(np.concatenate([near, np.repeat(centre, 200, 0), rng.normal(size=(100, 24)), -centre]), kind)
+    source_ids, target_ids = ids_of(rng, len(source)), ids_of(rng, len(target))
+    found = neighbours(source, target, source_ids, target_ids, 5)
+    same(found.forward, literally(source, target, target_ids, 5))
+    same(found.backward, literally(target, source, source_ids, 5))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 30))
+def test_a_shortlist_that_keeps_its_promise_never_changes_the_result(seed, count):
+    """Any rows on the list, in any order, with the lowest ceiling that is true: exact or a little above."""
+    rng = np.random.default_rng(seed)
+    target = unit(rng.integers(-2, 3, (40, 3)).astype(np.float64))
+    queries, targets = (distinct(side, np.arange(len(side))) for side in (unit(rng.normal(size=(10, 3))), target))
+    count = min(count, len(targets.vectors))
+    rows = np.argsort(rng.random((10, len(targets.vectors))), axis=1)[:, :count]
+    ceilings = np.full(10, -np.inf)
+    for query, missing in ((query, set(range(len(targets.vectors))) - set(rows[query])) for query in range(10)):
+        original = queries.vectors[query]
+        ceilings[query] = max((cosine_of(original, targets.vectors[row]) for row in missing), default=-np.inf)
+    found = certified(queries, targets, candidates.Shortlist(rows, ceilings + rng.choice([0, 0.01])), 4)
+    everything = candidates.Shortlist(np.tile(np.arange(len(targets.vectors)), (10, 1)), np.full(10, -np.inf))
+    same(found, certified(queries, targets, everything, 4))
+
+
+def test_the_error_bound_holds():
+    rng = np.random.default_rng(7)
+    source, target = unit(rng.normal(size=(200, 256))), unit(rng.normal(size=(200, 256)))
+    exact = np.array([[cosine_of(one, other) for other in target] for one in source])
+    scores = source @ target.T
+    assert 0 < np.abs(exact - scores).max() <= candidates.score_error(256)
+    few, _ = candidates.shortlists(source, target, 5)
+    for row in range(200):
+        assert np.delete(exact[row], few.rows[row]).max() <= few.ceilings[row]
+
+
+def test_cosines_are_the_same_both_ways():
+    rng = np.random.default_rng(8)
+    source, target = unit(rng.normal(size=(30, 19))), unit(rng.normal(size=(20, 19)))
+    found = neighbours(source, target, ids_of(rng, 30), ids_of(rng, 20), 20)
+    forward = {
+        (row, t): c
+        for row in range(30)
+        for t, c in zip(found.forward.rows[row], found.forward.cosines[row], strict=True)
+    }
+    for row in range(20):
+        for s, cosine in zip(found.backward.rows[row], found.backward.cosines[row], strict=True):
+            assert forward[s, row] == cosine
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.permutations(range(4)))
+def test_merging_is_associative_commutative_and_idempotent(seed, order):
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(12)
+    cosine_of_row = rng.integers(0, 4, 12).astype(np.float32)
+    lists = []
+    for _ in range(4):
+        rows = rng.permutation(12)[:3]
+        rows = rows[np.lexsort((places[rows], -cosine_of_row[rows]))]
+        lists.append(Ranking(rows[None], cosine_of_row[rows][None]))
+    whole = merge(lists, places)
+    union = np.unique(np.concatenate([one.rows[0] for one in lists]))
+    best = union[np.lexsort((places[union], -cosine_of_row[union]))][:3]
+    assert whole.rows[0].tolist() == best.tolist()
+    a, b, c, d = (lists[place] for place in order)
+    same(merge([merge([a, b], places), merge([c, d, a], places)], places), whole)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "k"),
+    [
+        (np.eye(2), np.eye(3), 1),
+        (np.eye(2), np.ones((2, 2)), 1),
+        (np.full((2, 2), np.nan), np.eye(2), 1),
+        (np.eye(2), np.eye(2), 0),
+    ],
+)
+def test_wrong_calls_are_refused(source, target, k):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="normalised|cannot search"):
+        neighbours(source.astype(np.float32), target.astype(np.float32), ids_of(rng, 2), ids_of(rng, len(target)), k)
+    with pytest.raises(ValueError, match="one id per vector"):
+        neighbours(np.eye(2), np.eye(2), ids_of(rng, 2), ids_of(rng, 3), 1)
