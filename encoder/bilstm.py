@@ -20,8 +20,8 @@ from encoder.settings import Settings
 from encoder.vocabulary import EOS, PAD, Ragged
 
 INITIAL_RANGE = 0.1  # LASER draws every weight from uniform(-0.1, 0.1)
-# Every product of the encoder has this many rows, filled up if need be. The kernels for 1, 8 or 40 rows add in different
-# orders, so a sentence would get other last bits in other company (seen with oneDNN 3.12 on AVX-512).
+# Every product of the encoder has this many rows, filled up if need be. The kernels for 1, 8 or 40 rows add in another
+# order, so a sentence would get other last bits in other company (seen with oneDNN 3.12 on AVX-512).
 ROWS_AT_ONCE = 32
 
 

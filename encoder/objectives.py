@@ -45,9 +45,9 @@ def ranking(
 ) -> tuple[float, torch.Tensor, torch.Tensor]:
     """Mean loss of unit rows of shape (pairs, dimension), with its gradients for both sides.
 
-    Pairs bounds[i]:bounds[i + 1] have the same languages. `equal` names (row, row) of pairs that share a text and are no
-    negatives of each other for that. Cosines end at 1, so exp(scale * (cosine - 1)) needs no running maximum: one table
-    of exponentials serves both directions.
+    Pairs bounds[i]:bounds[i + 1] have the same languages. `equal` names (row, row) of pairs that share a text and
+    are no negatives of each other. Cosines end at 1, so exp(scale * (cosine - 1)) needs no running maximum: one table of
+    exponentials serves both directions.
     """
     if config.negatives == "batch":
         bounds = (0, len(source))

@@ -83,11 +83,13 @@ class Vocabulary:
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, TypeError) as error:
-            message = "these bytes are not a SentencePiece model"
+            message = "the bytes of the vocabulary are not a SentencePiece model"
             raise ValueError(message) from error
         found = tuple(getattr(self._processor, f"{name}_id")() for name in ("pad", "unk", "bos", "eos"))
         if found != (PAD, UNKNOWN, BOS, EOS):
-            message = f"the vocabulary numbers pad, unknown, bos, eos as {found}, not as {(PAD, UNKNOWN, BOS, EOS)}"
+            message = (
+                f"the SentencePiece model numbers pad, unknown, bos, eos as {found}, not as {(PAD, UNKNOWN, BOS, EOS)}"
+            )
             raise ValueError(message)
         self.model = model
 

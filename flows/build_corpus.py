@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -33,7 +34,9 @@ from tasks.survey_languages import survey_languages
 
 
 @flow(
-    flow_run_name="build-{config.corpus}", description=__doc__, task_runner=ThreadPoolTaskRunner(max_workers=8)
+    flow_run_name="build-{config.corpus}",
+    description=__doc__,
+    task_runner=ThreadPoolTaskRunner[Any](max_workers=8),  # type: ignore[arg-type]  # its futures are a narrower type
 )
 def build_corpus(config: CorpusConfig = CorpusConfig()) -> BuildReport:
     """Build a corpus, or bring it up to date: whatever an earlier run finished is found and not done again."""
@@ -139,9 +142,7 @@ def build_sentences(
     return [part for parts in split for part in parts], unique
 
 
-def embed_all(
-    store: Store, corpus: Corpus, encoder: SentenceEncoder, progress: Progress
-) -> dict[str, list[Dataset]]:
+def embed_all(store: Store, corpus: Corpus, encoder: SentenceEncoder, progress: Progress) -> dict[str, list[Dataset]]:
     """Embed every language's sentences, one crawl after another: each call uses all cores."""
     return {
         language: [embed_sentences(store, part, encoder) for part in corpus.unique[language]]

@@ -21,7 +21,9 @@ app = typer.Typer(
 
 Root = Annotated[str, typer.Option(help="Where everything is kept: a folder or an fsspec URL such as s3://bucket/x.")]
 EncoderName = Annotated[str, typer.Option(help='"default", a folder, or an fsspec URL.')]
-Config = Annotated[Path, typer.Argument(help="A YAML file; every field has a default that `babelmill settings` prints.")]
+Config = Annotated[
+    Path, typer.Argument(help="A YAML file; every field has a default that `babelmill settings` prints.")
+]
 
 
 @app.command()
@@ -79,12 +81,16 @@ def evaluate(config: Config) -> None:
 
 
 @app.command()
-def mine(
+def mine(  # noqa: PLR0917 - typer makes options of them
     source: Annotated[Path, typer.Argument(help="Text, one sentence a line; or embeddings (.npy, or raw with --dim).")],
     target: Annotated[Path, typer.Argument(help="The other language's, of the same kind.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; the terminal if not given.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write; the terminal if not given.")
+    ] = None,
     encoder: EncoderName = "default",
-    dim: Annotated[int | None, typer.Option(help="Raw float32 embedding files of this dimension, as LASER writes.")] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Raw float32 embedding files of this dimension, as LASER writes.")
+    ] = None,
     margin: Annotated[str, typer.Option(help="ratio, distance or absolute.")] = "ratio",
     retrieval: Annotated[str, typer.Option(help="forward, backward, intersection or max.")] = "max",
     k: Annotated[int, typer.Option("--k", "-k", help="Neighbours per side.")] = 4,
@@ -104,7 +110,9 @@ def mine(
 @app.command()
 def embed(
     text: Annotated[Path, typer.Argument(help="Text, one sentence a line.")],
-    output: Annotated[Path, typer.Argument(help="A .npy file: float16 rows of unit length, in the order of the lines.")],
+    output: Annotated[
+        Path, typer.Argument(help="A .npy file: float16 rows of unit length, in the order of the lines.")
+    ],
     encoder: EncoderName = "default",
 ) -> None:
     """Turn each line of a file into a vector."""
@@ -125,7 +133,9 @@ def status(root: Root = "runs") -> None:
 
 @app.command()
 def trace(
-    pair_id: Annotated[str, typer.Argument(help="32 hexadecimal digits: pair_id of a corpus or of its rejected pairs.")],
+    pair_id: Annotated[
+        str, typer.Argument(help="32 hexadecimal digits: pair_id of a corpus or of its rejected pairs.")
+    ],
     root: Root = "runs",
 ) -> None:
     """Say where a sentence pair is from: both pages, their WARC records, and what each stage found."""

@@ -72,4 +72,6 @@ class Corpus:
             *self.corpora.values(),
             *self.rejected_pairs.values(),
         ]
-        return [Reference.model_validate(one.model_dump()) for one in (*tables, *([self.release] if self.release else []))]
+        return [
+            Reference.model_validate(one.model_dump()) for one in (*tables, *([self.release] if self.release else []))
+        ]

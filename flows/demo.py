@@ -15,7 +15,7 @@ from flows.loading import load_config
 from flows.report import BuildReport
 from flows.terminal import say, show_table
 from storage.errors import ConfigError
-from tasks.similarity.scoring import scores
+from tasks.similarity.scoring import Scores, scores
 from tasks.text.normalisation import clean_text, sentence_key
 
 GoldPairs = dict[str, set[tuple[str, str]]]
@@ -49,15 +49,15 @@ def show_gold_scores(report: BuildReport, config: CorpusConfig) -> None:
         mined = mined_pairs(Path(report.release) / "bilingual" / f"{pair}.parquet")
         known = gold[pair]
         score = scores(len(mined & known), len(mined), len(known))
-        lines.append(_line(pair, len(known), len(mined), *score[:3]))
+        lines.append(_line(pair, len(known), len(mined), score))
         right, found, true = right + len(mined & known), found + len(mined), true + len(known)
-    lines.append(_line("all", true, found, *scores(right, found, true)[:3]))
+    lines.append(_line("all", true, found, scores(right, found, true)))
     show_table(f"Mined pairs against the gold, margin at least {config.mine.threshold:g}", lines)
     say("The encoder has never seen these pages.")
 
 
 def gold_pairs(path: Path) -> GoldPairs:
-    """Return the gold's pairs as sentence keys, per language pair such as deu_Latn-eng_Latn (labels in sorted order)."""
+    """Return the gold's pairs as sentence keys, per language pair such as deu_Latn-eng_Latn, in sorted order."""
     gold: GoldPairs = defaultdict(set)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
@@ -79,6 +79,6 @@ def folded(texts: list[str]) -> list[str]:
     return sentence_key(clean_text(pl.Series(values=texts, dtype=pl.String))).to_list()
 
 
-def _line(pair: str, gold: int, found: int, precision: float, recall: float, f1: float) -> dict[str, object]:
-    percents = {"precision": precision, "recall": recall, "F1": f1}
+def _line(pair: str, gold: int, found: int, score: Scores) -> dict[str, object]:
+    percents = {"precision": score.precision, "recall": score.recall, "F1": score.f1}
     return {"pair": pair, "gold": gold, "found": found} | {name: f"{100 * x:.1f}" for name, x in percents.items()}

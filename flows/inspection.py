@@ -31,7 +31,9 @@ def show_status(root: str) -> None:
         say(f"  crawls: {', '.join(snapshot.crawls)}")
         for release in snapshot.find("release"):
             say(f"  release: {store.url(release)}")
-        show_table("", [_line(store, snapshot, name) for name in sorted({one.name for one in snapshot.things}, key=_order)])
+        show_table(
+            "", [_line(store, snapshot, name) for name in sorted({one.name for one in snapshot.things}, key=_order)]
+        )
         reasons = [{"file": one.file, "reason": one.reason} for one in _quarantined(store, snapshot)]
         show_table("Quarantined files", reasons)
 

@@ -1,4 +1,4 @@
-"""Two files of sentences or embeddings in, mined pairs out: no store, no flow, the first thing that a LASER user tries."""
+"""Two files of sentences or embeddings in, mined pairs out: the first thing that a LASER user tries."""
 
 from __future__ import annotations
 
@@ -49,9 +49,13 @@ def mine_files(source: Path, target: Path, encoder: str, dim: int | None, config
     else:
         model = named_encoder(encoder)
         texts = [list(dict.fromkeys(line for line in read_lines(path) if line)) for path in (source, target)]
-        vectors = [encode_with_progress(model, side, path.name) for side, path in zip(texts, (source, target), strict=True)]
+        vectors = [
+            encode_with_progress(model, side, path.name) for side, path in zip(texts, (source, target), strict=True)
+        ]
     if vectors[0].shape[1] != vectors[1].shape[1]:
-        raise ConfigError(f"{source} has vectors of {vectors[0].shape[1]} dimensions, {target} of {vectors[1].shape[1]}")
+        raise ConfigError(
+            f"{source} has vectors of {vectors[0].shape[1]} dimensions, {target} of {vectors[1].shape[1]}"
+        )
     rows, columns, _, margins = mine_vectors(vectors[0], vectors[1], config)
     return Mined(margins, [texts[0][row] for row in rows], [texts[1][column] for column in columns])
 

@@ -48,8 +48,8 @@ def check_quarantine(store: Store, scored: dict[str, list[Scored]], limit: float
             raise ShardError(f"crawl {crawl}: there is no document in its {len(files)} files{told and ' - '}{told}")
         if len(bad) > limit * len(files):
             raise ShardError(
-                f"crawl {crawl}: {len(bad)} of {len(files)} files cannot be read, more than max_quarantined = {limit:g} "
-                f"allows; mend or remove them, or raise it: {told}"
+                f"crawl {crawl}: {len(bad)} of {len(files)} files cannot be read, more than max_quarantined "
+                f"= {limit:g} allows; mend or remove them, or raise it: {told}"
             )
 
 
@@ -99,7 +99,11 @@ def publish_report(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: 
     )
     create_markdown_artifact(key=f"{key}-report", markdown=markdown(report), description="What this run made")
     get_run_logger().info(
-        "%s version %d %s: %s", corpus.name, snapshot.number, "is new" if is_new else "was there already", report.release
+        "%s version %d %s: %s",
+        corpus.name,
+        snapshot.number,
+        "is new" if is_new else "was there already",
+        report.release,
     )
     return report
 
@@ -147,9 +151,20 @@ def markdown(report: BuildReport) -> str:
     lines += ["```mermaid", "graph LR", *arrows, last, "```", ""]
     for title, counts in tables:
         if counts:
-            lines += [f"## {title}", "", "| | rows |", "|---|---|", *(f"| {name} | {rows:,} |" for name, rows in counts.items()), ""]
+            lines += [
+                f"## {title}",
+                "",
+                "| | rows |",
+                "|---|---|",
+                *(f"| {name} | {rows:,} |" for name, rows in counts.items()),
+                "",
+            ]
     if report.quarantined:
-        lines += ["## Quarantined files", "", *(f"- `{_plain(file)}`: {_plain(why)}" for file, why in report.quarantined.items())]
+        lines += [
+            "## Quarantined files",
+            "",
+            *(f"- `{_plain(file)}`: {_plain(why)}" for file, why in report.quarantined.items()),
+        ]
     return "\n".join(lines)
 
 

@@ -1,16 +1,17 @@
-"""A flow and its settings in, a finished run out: on the user's Prefect server, or on a private one for its duration."""
+"""A flow and its settings in, a finished run out: on the user's Prefect server, or on a private one."""
 
 from __future__ import annotations
 
 import logging
 import time
 from typing import Any
+from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
 from prefect.settings import get_current_settings
-from prefect.states import StateType
 
 from flows.build_corpus import build_corpus
 from flows.config import CorpusConfig
@@ -42,13 +43,15 @@ def run_flow(flow: Flow[Any, Any], config: Any) -> Any:
 
 
 def settle(flow_run: str) -> None:
-    """Wait until the private server has recorded every task run: it ends with this process, and is a few seconds behind."""
+    """Wait until the private server, which ends with this process, has recorded every task run."""
     if get_current_settings().api.url is not None:
         return  # the user's own server goes on without us
     deadline = time.monotonic() + _SETTLE_SECONDS
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
-            runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])), limit=200)
+            runs = client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run)])), limit=200
+            )
             if runs and all(run.state_type in (StateType.COMPLETED, StateType.FAILED) for run in runs):
                 return
             time.sleep(0.5)

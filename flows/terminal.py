@@ -22,7 +22,7 @@ _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def quiet_defaults(environment: MutableMapping[str, str]) -> None:
-    """Set what Prefect should do unless the user says otherwise: no telemetry, our log lines in the UI, no lost records.
+    """Set what Prefect does unless the user says otherwise: no telemetry, our log lines in the UI, no lost records.
 
     The batch sizes keep the server's queue from overflowing under bursts of small tasks; measured with Prefect 3.8.
     """
@@ -67,7 +67,9 @@ class WithoutTraceback(logging.Filter):
 
 def printable(text: str) -> str:
     """Replace control characters: crawled text could otherwise move the cursor or change the terminal's title."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def say(text: str) -> None:

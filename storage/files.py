@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
+import threading
 import uuid
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import fsspec
 import fsspec.core
 
-from storage.errors import CorpusError, SourceError
+from storage.errors import ConfigError, CorpusError, SourceError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 Filesystem = Any  # fsspec ships no types
+
+# What a wrong program raises, here or in the code of a `with` block around reading; trying again cures none of it.
+_NOT_OUTSIDE = (
+    CorpusError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+_memory_lock = threading.Lock()  # fsspec's memory file system looks and then writes, in two steps
 
 
 @contextlib.contextmanager
@@ -25,15 +50,24 @@ def outside_world(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (CorpusError, TypeError, AttributeError, NameError, ValueError, KeyError, IndexError):
+    except _NOT_OUTSIDE:
         raise
     except Exception as error:
         raise SourceError(f"{doing}: {type(error).__name__}: {error}") from error
 
 
 def locate(url: str) -> tuple[Filesystem, str]:
-    """Return the file system of a URL or local path, and the path within it."""
-    filesystem, path = fsspec.core.url_to_fs(url)
+    """Return the file system of a URL or local path, and the path within it.
+
+    Raises:
+        ConfigError: if nothing installed knows this kind of URL, or if it holds a password, which manifests would keep.
+    """
+    if "://" in url and urlsplit(url).password is not None:
+        raise ConfigError("a URL must not hold a password or secret key; give credentials through the environment")
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"cannot use {url}: {error}") from error
     return filesystem, str(path).rstrip("/")
 
 
@@ -42,33 +76,99 @@ def is_local(filesystem: Filesystem) -> bool:
     return isinstance(filesystem.protocol, tuple | list) and "file" in filesystem.protocol
 
 
+def is_memory(filesystem: Filesystem) -> bool:
+    """True for fsspec's memory:// file system, which only threads of one process share."""
+    return bool(filesystem.protocol == "memory")
+
+
+class Sink(io.RawIOBase):
+    """A write-only file that counts and hashes what passes through; a failure below it is a SourceError."""
+
+    def __init__(self, handle: IO[bytes], path: str) -> None:
+        self._handle, self._path = handle, path
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.bytes = 0
+
+    def writable(self) -> bool:
+        """Say that this file is for writing."""
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Pass some bytes on.
+
+        Raises:
+            SourceError: if they cannot be written.
+        """
+        size = memoryview(data).nbytes
+        with outside_world(f"cannot write {self._path}"):
+            self._handle.write(data)
+        self._hash.update(data)
+        self.bytes += size
+        return size
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that was written, as hexadecimal."""
+        return self._hash.hexdigest()
+
+
 @contextlib.contextmanager
-def atomic_writer(filesystem: Filesystem, path: str) -> Iterator[IO[bytes]]:
+def atomic_writer(filesystem: Filesystem, path: str) -> Iterator[Sink]:
     """Open a file for writing that appears under its name only if the block ends well.
 
-    On disk that is a temporary name and a rename; on an object store an upload that is aborted on error.
+    Raises:
+        SourceError: if the file cannot be opened, written or put in its place; what the block raises passes as it is.
     """
     with outside_world(f"cannot write {path}"):
-        if is_local(filesystem):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-            try:
-                with open(temporary, "wb") as handle:
-                    yield handle
-                os.replace(temporary, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-            return
-        handle = filesystem.open(path, "wb")
-        try:
-            yield handle
-        except BaseException:
-            with contextlib.suppress(Exception):
-                handle.discard()
-            handle.closed = True  # or its finaliser would upload the half
-            raise
+        handle, place, drop = _begin(filesystem, path)
+    try:
+        yield Sink(handle, path)
+        with outside_world(f"cannot write {path}"):
+            place()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            drop()
+        raise
+
+
+def _begin(filesystem: Filesystem, path: str) -> tuple[IO[bytes], Callable[[], object], Callable[[], object]]:
+    """Open a file that nobody sees; return it with what makes it appear and what makes it vanish.
+
+    On disk that is a temporary name and a rename; on an object store an upload that is completed or aborted.
+    """
+    if is_local(filesystem):
+        temporary = _temporary(path)
+        local = open(temporary, "wb")  # noqa: SIM115 - either of the two closes it
+        return local, partial(_place, local, temporary, path), partial(_drop, local, temporary)
+    if is_memory(filesystem):  # whose own files are seen from the first byte
+        buffer = io.BytesIO()
+        return buffer, lambda: filesystem.pipe_file(path, buffer.getvalue()), buffer.close
+    remote = filesystem.open(path, "wb")
+    return remote, remote.close, partial(_discard, remote)
+
+
+def _temporary(path: str) -> str:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+
+
+def _place(handle: IO[bytes], temporary: str, path: str) -> None:
+    handle.close()
+    os.replace(temporary, path)
+
+
+def _drop(handle: IO[bytes], temporary: str) -> None:
+    try:
         handle.close()
+    finally:
+        os.unlink(temporary)
+
+
+def _discard(handle: Any) -> None:
+    try:
+        handle.discard()
+    finally:
+        handle.closed = True  # or its finaliser would upload the half
 
 
 def write_bytes(filesystem: Filesystem, path: str, data: bytes) -> None:
@@ -80,29 +180,34 @@ def write_bytes(filesystem: Filesystem, path: str, data: bytes) -> None:
 def create_exclusively(filesystem: Filesystem, path: str, data: bytes) -> bool:
     """Write a file only if there is none of that name; False if somebody else was first.
 
-    On disk a finished temporary file is linked to its name, so a crash leaves no half-written one; on object stores it is
-    the conditional put of the store (If-None-Match: * on S3).
+    On disk a finished temporary file is linked to its name, so a crash leaves no half-written one; on object stores it
+    is the conditional put of the store (If-None-Match: * on S3).
     """
     with outside_world(f"cannot create {path}"):
         if is_local(filesystem):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-            with open(temporary, "wb") as handle:
-                handle.write(data)
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                return False
-            finally:
-                os.unlink(temporary)
-            return True
+            return _link(path, data)
         try:
-            filesystem.pipe_file(path, data, mode="create")
+            with _memory_lock if is_memory(filesystem) else contextlib.nullcontext():
+                filesystem.pipe_file(path, data, mode="create")
         except FileExistsError:
             return False
         finally:
             filesystem.invalidate_cache()
         return True
+
+
+def _link(path: str, data: bytes) -> bool:
+    temporary = _temporary(path)
+    handle = open(temporary, "wb")  # noqa: SIM115 - _drop closes it
+    try:
+        handle.write(data)
+        handle.flush()
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        _drop(handle, temporary)
+    return True
 
 
 def read_bytes(filesystem: Filesystem, path: str) -> bytes | None:

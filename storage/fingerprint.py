@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Sequence, Set as AbstractSet
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +19,7 @@ class Settings(BaseModel):
 
 
 def fingerprint(
-    stage: str, version: int, settings: BaseModel | None, inputs: Sequence[Any], exclude: Set[str] = frozenset()
+    stage: str, version: int, settings: BaseModel | None, inputs: Sequence[Any], exclude: AbstractSet[str] = frozenset()
 ) -> str:
     """Name what a stage makes: equal exactly when stage, version, settings and input fingerprints are equal.
 

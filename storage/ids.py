@@ -23,5 +23,8 @@ def content_ids(*columns: Sequence[str] | Iterable[str]) -> pa.Array:
 
 def joined_ids(left: pa.Array, right: pa.Array) -> pa.Array:
     """One id per row over two columns of ids: the pair_id of (source_id, target_id)."""
-    hashes = (hashlib.blake2b(a + b, digest_size=16).digest() for a, b in zip(left.to_pylist(), right.to_pylist(), strict=True))
+    hashes = (
+        hashlib.blake2b(a + b, digest_size=16).digest()
+        for a, b in zip(left.to_pylist(), right.to_pylist(), strict=True)
+    )
     return pa.array(hashes, ID)

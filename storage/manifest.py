@@ -13,7 +13,12 @@ from storage.fingerprint import Settings, digest
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
 
-def _safe_path(value: str) -> str:
+def safe_path(value: str) -> str:
+    """Return a relative path unchanged if it cannot leave the folder that it is put under.
+
+    Raises:
+        ValueError: if it could: a part is empty or begins with a dot, or holds a letter that some storage reads specially.
+    """
     if not _SAFE.fullmatch(value):
         raise ValueError(f"{value!r} may hold letters, digits, '.', '_' and '-' only, with '/' between its parts")
     return value
@@ -22,17 +27,17 @@ def _safe_path(value: str) -> str:
 def safe_name(name: str) -> str:
     """Return a file's name as one part of a partition: legible, and unique through a hash of the whole name."""
     legible = re.sub(r"[^A-Za-z0-9_.\-]+", "-", name).lstrip(".-")[-80:].lstrip(".-")
-    return f"{legible}-{digest(name.encode('utf-8', 'surrogatepass'))[:8]}"
+    return f"{legible or 'file'}-{digest(name.encode('utf-8', 'surrogatepass'))[:8]}"
 
 
-Partition = Annotated[str, AfterValidator(_safe_path)]
+Partition = Annotated[str, AfterValidator(safe_path)]
 
 
 class Reference(Settings):
     """A finished dataset or artifact, named: small, picklable, legible in a task's parameters."""
 
     kind: Literal["datasets", "artifacts"]
-    name: str
+    name: Partition
     partition: Partition
     fingerprint: str
     rows: int = 0

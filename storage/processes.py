@@ -7,35 +7,36 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from storage.errors import SourceError
 
-_Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
 
 _pool: ProcessPool | None = None
 _lock = threading.Lock()
 
 
-def run_in_child(function: Callable[_Args, _Result], *args: _Args.args, workers: int, **kwargs: _Args.kwargs) -> _Result:
+def run_in_child(function: Callable[..., _Result], *args: object, workers: int) -> _Result:
     """Call a module-level function in a child process and wait for its result.
 
     Args:
         function: picklable by name.
         args: picklable arguments; references rather than tables.
         workers: size of the pool; the first call decides.
-        kwargs: further arguments.
 
     Raises:
         SourceError: if the child died (killed, out of memory), which a retry may cure.
     """
     try:
-        return _shared_pool(workers).submit(function, None, *args, **kwargs).result()
+        result: _Result = _shared_pool(workers).submit(function, None, *args).result()
     except ProcessExpired as error:
-        raise SourceError(f"a worker process died (exit code {error.exitcode}); it may have run out of memory") from error
+        raise SourceError(
+            f"a worker process died (exit code {error.exitcode}); it may have run out of memory"
+        ) from error
+    return result
 
 
 def _shared_pool(workers: int) -> ProcessPool:
@@ -54,12 +55,18 @@ def stop_children() -> None:
     global _pool  # noqa: PLW0603
     with _lock:
         if _pool is not None:
-            _pool.stop()
+            _pool.stop()  # type: ignore[no-untyped-call]  # pebble's own omission
             _pool.join()
             _pool = None
 
 
 def _one_thread() -> None:
     """Keep every numeric library in a child to one thread; the pool is the parallelism."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS", "NUMBA_NUM_THREADS"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "POLARS_MAX_THREADS",
+        "NUMBA_NUM_THREADS",
+    ):
         os.environ[name] = "1"

@@ -152,7 +152,9 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 def embeddings_schema(dimension: int) -> pa.Schema:
     """Schema of an embeddings dataset: L2-normalised float16 vectors, row-aligned with unique_sentences."""
-    return _schema("embeddings", 1, ("sentence_id", ID), ("vector", pa.list_(pa.float16(), dimension)))
+    return _schema(
+        "embeddings", 1, ("sentence_id", ID), ("vector", pa.list_(pa.field("element", pa.float16()), dimension))
+    )
 
 
 def schema_of(name: str, table: pa.Table | None = None) -> pa.Schema:
@@ -163,10 +165,10 @@ def schema_of(name: str, table: pa.Table | None = None) -> pa.Schema:
         table: needed for embeddings only, whose dimension is the encoder's.
 
     Raises:
-        SchemaError: if there is no dataset of that name.
+        SchemaError: if there is no dataset of that name, or nothing that tells the dimension of embeddings.
     """
-    if name == "embeddings" and table is not None:
-        return embeddings_schema(table.schema.field("vector").type.list_size)
+    if name == "embeddings":
+        return embeddings_schema(_dimension(table))
     try:
         return SCHEMAS[name]
     except KeyError:
@@ -182,7 +184,8 @@ def check(name: str, table: pa.Table) -> pa.Table:
     expected = schema_of(name, table)
     if table.schema.remove_metadata() != expected.remove_metadata():
         raise SchemaError(f"{name}: expected columns\n{_describe(expected)}\nbut got\n{_describe(table.schema)}")
-    return table.replace_schema_metadata(expected.metadata)
+    # equal types may still differ in metadata and in the names of list elements, and so in the bytes that are written
+    return table if table.schema.equals(expected, check_metadata=True) else table.cast(expected)
 
 
 def conform(name: str, table: pa.Table) -> pa.Table:
@@ -204,5 +207,13 @@ def empty(name: str, dimension: int = 1) -> pa.Table:
     return schema.empty_table()
 
 
+def _dimension(table: pa.Table | None) -> int:
+    vector = table.schema.field("vector").type if table is not None and "vector" in table.schema.names else None
+    if vector is None or not pa.types.is_fixed_size_list(vector):
+        given = "no table" if table is None else _describe(table.schema)
+        raise SchemaError(f"embeddings: a column `vector` of fixed-size lists must tell the dimension, but got {given}")
+    return int(vector.list_size)
+
+
 def _describe(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in schema)
+    return ", ".join(f"{field.name}: {field.type}{'' if field.nullable else ' not null'}" for field in schema)

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 from storage.files import create_exclusively, outside_world, read_bytes
 from storage.fingerprint import Settings
-from storage.manifest import Reference
+from storage.manifest import Partition, Reference
 from storage.store import Store
 
 
 class Snapshot(Settings):
     """One version of a corpus."""
 
-    corpus: str
+    corpus: Partition
     number: int
     crawls: list[str]  # in the order in which the corpus first saw them
     things: list[Reference]  # every dataset and artifact of this version
@@ -49,14 +49,17 @@ def corpora(store: Store) -> list[str]:
     return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
 
 
-def commit(store: Store, base: Snapshot | None, corpus: str, crawls: list[str], things: list[Reference]) -> Snapshot | None:
+def commit(
+    store: Store, base: Snapshot | None, corpus: str, crawls: list[str], things: list[Reference]
+) -> Snapshot | None:
     """Make a new version after `base`, unless it would say the same.
 
     Returns:
         The new version; `base` itself if nothing changed; None if another run committed first, in which case the caller
         reads the newest version and builds again upon it.
     """
-    things = sorted(things, key=lambda one: one.folder)
+    # as they are read back: a Dataset never equals the plain Reference that a stored snapshot holds
+    things = sorted((Reference(**one.model_dump()) for one in things), key=lambda one: one.folder)
     if base is not None and (base.crawls, base.things) == (crawls, things):
         return base
     number = 1 if base is None else base.number + 1

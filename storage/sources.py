@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
-from storage.errors import ConfigError
+from storage.errors import ConfigError, SourceError
 from storage.files import Filesystem, atomic_writer, is_local, locate, outside_world, read_bytes, write_bytes
 from storage.fingerprint import digest
 from storage.manifest import Source
@@ -20,7 +21,8 @@ _CHUNK = 8 << 20
 def list_sources(store: Store, url: str, setting: str) -> list[Source]:
     """Return the files at a URL: one file, a glob, or everything below a folder, sorted by name.
 
-    Hidden files (a leading dot or underscore in any part of the name) are left out, as Spark and Hive leave them out.
+    Hidden files (a leading dot or underscore in any part of the name) are left out, as Spark and Hive leave them out,
+    unless it is the one file that was asked for.
 
     Args:
         store: remembers the digests of files that it has seen, so that an unchanged file is not read again.
@@ -33,17 +35,10 @@ def list_sources(store: Store, url: str, setting: str) -> list[Source]:
     filesystem, path = locate(url)
     with outside_world(f"cannot list {url}"):
         filesystem.invalidate_cache()
-        if any(letter in path for letter in "*?["):
-            files, folder = sorted(filesystem.glob(path)), path.split("*")[0].split("?")[0].split("[")[0].rpartition("/")[0]
-        elif filesystem.isdir(path):
-            files, folder = sorted(filesystem.find(path)), path
-        else:
-            files, folder = [path] if filesystem.exists(path) else [], path.rpartition("/")[0]
-    names = {file: file[len(folder) :].lstrip("/") for file in files}
-    visible = [file for file in files if not any(part[:1] in "._" for part in names[file].split("/"))]
-    if not visible:
+        names = _names(filesystem, path)
+    if not names:
         raise ConfigError(f"{setting}: there is no file at {url}; check the path, or the credentials if it is remote")
-    return [_source(store, filesystem, file, names[file]) for file in visible]
+    return [_source(store, filesystem, file, name) for file, name in sorted(names.items())]
 
 
 def source_of(store: Store, url: str, setting: str) -> Source:
@@ -69,7 +64,23 @@ def local_copy(source: Source) -> str:
             local, _ = locate(str(cache))
             with atomic_writer(local, str(cache)) as copy:
                 shutil.copyfileobj(remote, copy, _CHUNK)
+                if copy.digest != source.digest:
+                    raise SourceError(f"{source.url} has changed since it was listed")
     return str(cache)
+
+
+def _names(filesystem: Filesystem, path: str) -> dict[str, str]:
+    """Return the files at a path, each with its name below the folder that the path stands for."""
+    if filesystem.isdir(path):
+        files, folder = filesystem.find(path), path
+    elif filesystem.exists(path):  # asked before globbing: a file's own name may hold brackets
+        return {path: path.rpartition("/")[2]}
+    else:
+        found = filesystem.glob(path, detail=True) if any(letter in path for letter in "*?[") else {}
+        files = [file for file, facts in found.items() if facts["type"] != "directory"]
+        folder = re.split(r"[*?\[]", path)[0].rpartition("/")[0]
+    names = {file: file[len(folder) :].lstrip("/") for file in files}
+    return {file: name for file, name in names.items() if not any(part[:1] in "._" for part in name.split("/"))}
 
 
 def _source(store: Store, filesystem: Filesystem, path: str, name: str) -> Source:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
-from typing import IO, Any
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -19,9 +19,9 @@ from pydantic import BaseModel
 from storage.errors import ConfigError, ShardError, SourceError
 from storage.files import Filesystem, atomic_writer, is_local, locate, outside_world, read_bytes, write_bytes
 from storage.fingerprint import fingerprint
-from storage.manifest import Artifact, Dataset, Manifest, Quarantined, Reference, Shard, Source
+from storage.manifest import Artifact, Dataset, Manifest, Quarantined, Reference, Shard, Source, safe_path
 from storage.processes import run_in_child
-from storage.tables import HashingSink, TableWriter, read_batches, read_table
+from storage.tables import TableWriter, read_batches, read_table
 
 _logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Store:
         manifest = self._manifest(reference)
         return reference.model_copy(update={"rows": manifest.rows}) if manifest else None
 
-    def derive(self, job: Job, *, in_child: bool = False) -> list[Any]:
+    def derive(self, job: Job, *, in_child: bool = False) -> list[Dataset]:
         """Return the job's outputs in the order of its slots, computing only those that are not there yet.
 
         Args:
@@ -122,7 +122,11 @@ class Store:
                 raise SourceError(f"{job.stage}: {slot.name} {slot.partition} was written but cannot be found again")
             state = "new" if slot in missing else "done before"
             _logger.info("%s %s: %s rows (%s)", slot.name, slot.partition, f"{reference.rows:,}", state)
-        return results
+        return cast("list[Dataset]", results)
+
+    def make(self, job: Job) -> Artifact:
+        """Return the artifact of a job with one slot, computing it only if it is not there yet."""
+        return cast("Artifact", self.derive(job)[0])
 
     def manifest(self, reference: Reference) -> Manifest:
         """Return the record of a finished thing.
@@ -218,7 +222,7 @@ class SourceFile:
     source: Source
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
+    def open(self) -> Iterator[BinaryIO]:
         """Open it for reading bytes."""
         filesystem, path = locate(self.source.url)
         with outside_world(f"cannot read {self.source.url}"), filesystem.open(path, "rb") as handle:
@@ -266,7 +270,7 @@ def _compute_and_write(store: Store, job: Job, missing: tuple[Slot, ...]) -> Non
             stage=job.stage,
             version=job.version,
             settings=None if job.settings is None else job.settings.model_dump(mode="json"),
-            inputs=job.flat_inputs(),
+            inputs=list(job.flat_inputs()),
             shards=shards[slot.key],
             rows_in=_rows_in(job),
             dropped=dict(sorted(tally.items())),
@@ -303,9 +307,7 @@ def _write_tables(
     filesystem, root = store.place()
     with contextlib.ExitStack() as stack:
         writers = {
-            slot.key: stack.enter_context(
-                TableWriter(filesystem, f"{root}/{_folder(job, slot)}", slot.name, store.run)
-            )
+            slot.key: stack.enter_context(TableWriter(filesystem, f"{root}/{_folder(job, slot)}", slot.name, store.run))
             for slot in missing
         }
         for key, table in produced:
@@ -320,8 +322,7 @@ def _write_files(
     filesystem, root = store.place()
     shards: list[Shard] = []
     for file, chunks in produced:
-        with atomic_writer(filesystem, f"{root}/{_folder(job, missing[0])}/{file}") as handle:
-            sink = HashingSink(handle)
+        with atomic_writer(filesystem, f"{root}/{_folder(job, missing[0])}/{safe_path(file)}") as sink:
             for chunk in chunks:
                 sink.write(chunk)
         shards.append(Shard(path=file, rows=0, bytes=sink.bytes, digest=sink.digest))

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.errors import SchemaError, SourceError
 from storage.files import Filesystem, atomic_writer, outside_world
 from storage.manifest import Shard
-from storage.schemas import check, empty, schema_of
+from storage.schemas import check, schema_of
 
 ROW_GROUP = 16_384  # rows: 16 MB of 512-dimensional vectors, about 100 MB of web pages
 SHARD_ROWS = 64 * ROW_GROUP
 SHARD_BYTES = 512 << 20
-
-
-class HashingSink:
-    """A write-only file that counts and hashes what passes through it."""
-
-    def __init__(self, handle: IO[bytes]) -> None:
-        self._handle = handle
-        self._hash = hashlib.blake2b(digest_size=16)
-        self.bytes = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        """Pass some bytes on."""
-        self._hash.update(data)
-        self.bytes += len(data)
-        self._handle.write(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Do nothing: the file below is flushed when it is closed."""
-
-    def close(self) -> None:
-        """Leave the file below open for its owner to close."""
-
-    @property
-    def digest(self) -> str:
-        """Hash of all that was written, as hexadecimal."""
-        return self._hash.hexdigest()
 
 
 class TableWriter:
@@ -72,14 +44,24 @@ class TableWriter:
         """Start; nothing is written before there are rows."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Write what is left; a dataset without rows has one empty shard that carries its schema."""
-        if error is None:
+        if error is not None:
+            self._abandon(kind, error, trace)
+            return
+        with ExitStack() as leaving:
+            leaving.push(self._abandon)
             self._cut(final=True)
             if self._open is None and not self.shards:
                 self._write_group((self._schema or schema_of(self._name)).empty_table())
             self._close_shard()
-        elif self._open is not None:
+
+    def _abandon(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open is not None:
             self._open.__exit__(kind, error, trace)
 
     def write(self, table: pa.Table) -> None:
@@ -89,6 +71,8 @@ class TableWriter:
             SchemaError: if the table is not of the dataset's schema.
         """
         checked = check(self._name, table)
+        if self._schema is not None and checked.schema != self._schema:
+            raise SchemaError(f"{self._name}: all vectors of a dataset have the same dimension")
         self._schema = checked.schema
         self._pending.append(checked)
         if sum(pending.num_rows for pending in self._pending) >= ROW_GROUP:
@@ -107,9 +91,11 @@ class TableWriter:
         if self._open is None:
             self._open = ExitStack()
             file = f"part-{len(self.shards):05d}-{self._run}.parquet"
-            self._sink = HashingSink(self._open.enter_context(atomic_writer(self._filesystem, f"{self._folder}/{file}")))
+            self._sink = self._open.enter_context(atomic_writer(self._filesystem, f"{self._folder}/{file}"))
             sink = pa.PythonFile(self._sink, mode="w")
-            self._parquet = self._open.enter_context(pq.ParquetWriter(sink, group.schema, compression="zstd"))
+            self._parquet = self._open.enter_context(
+                pq.ParquetWriter(sink, group.schema, compression="zstd", write_page_checksum=True)
+            )
             self._file, self._rows = file, 0
         self._parquet.write_table(group, row_group_size=ROW_GROUP)
         self._rows += group.num_rows
@@ -130,15 +116,14 @@ def read_batches(
     """Yield the rows of some shards in order, a bounded number at a time.
 
     Raises:
-        SchemaError: if a shard is not of the dataset's schema.
+        SchemaError: if a shard is not of the dataset's schema, or that has no such column.
         SourceError: if it cannot be read.
     """
     for path in paths:
-        with outside_world(f"cannot read {path}"), filesystem.open(path, "rb") as handle:
-            file = pq.ParquetFile(handle)
-            check(name, file.schema_arrow.empty_table())
+        with _parquet(filesystem, path) as file:
+            _select(name, check(name, file.schema_arrow.empty_table()), columns)
             for batch in file.iter_batches(batch_size=rows, columns=columns):
-                yield pa.Table.from_batches([batch])
+                yield _select(name, pa.Table.from_batches([batch]), columns)
 
 
 def read_table(filesystem: Filesystem, paths: list[str], name: str, columns: list[str] | None) -> pa.Table:
@@ -146,10 +131,23 @@ def read_table(filesystem: Filesystem, paths: list[str], name: str, columns: lis
     tables = list(read_batches(filesystem, paths, name, columns, ROW_GROUP))
     if tables:
         return pa.concat_tables(tables).combine_chunks()
-    rows = empty(name) if name != "embeddings" else _empty_like(filesystem, paths[0])
-    return rows.select(columns) if columns else schema_of(name, rows).empty_table()
+    with _parquet(filesystem, paths[0]) as file:
+        return _select(name, check(name, file.schema_arrow.empty_table()), columns)
 
 
-def _empty_like(filesystem: Filesystem, path: str) -> pa.Table:
+@contextmanager
+def _parquet(filesystem: Filesystem, path: str) -> Iterator[pq.ParquetFile]:
     with outside_world(f"cannot read {path}"), filesystem.open(path, "rb") as handle:
-        return pq.read_schema(handle).empty_table()
+        try:
+            yield pq.ParquetFile(handle, page_checksum_verification=True)
+        except pa.ArrowInvalid as error:
+            raise SourceError(f"{path} is damaged: {error}") from error
+
+
+def _select(name: str, table: pa.Table, columns: list[str] | None) -> pa.Table:
+    """Return some columns in the order in which they were asked for; Parquet has its own and skips unknown ones."""
+    if not columns:
+        return table
+    if unknown := [column for column in columns if column not in table.schema.names]:
+        raise SchemaError(f"{name}: there is no column {', '.join(unknown)}; there are {', '.join(table.schema.names)}")
+    return table.select(columns)

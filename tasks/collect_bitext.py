@@ -28,8 +28,7 @@ def collect_bitext(store: Store, partition: str, bitext: BitextSource) -> Datase
         files = [files[0], source_of(store, bitext.target_path, "bitext.target_path")]
     where = frozenset({"path", "target_path"})
     job = Job("collect_bitext", VERSION, bitext, (tuple(files),), (Slot("bitext", partition),), _collect, where)
-    [pairs] = store.derive(job)
-    return pairs
+    return store.derive(job)[0]
 
 
 def _collect(_: Tally, bitext: BitextSource, files: list[SourceFile]) -> Iterator[tuple[str, pa.Table]]:

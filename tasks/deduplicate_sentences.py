@@ -22,13 +22,10 @@ def deduplicate_sentences(
     """Keep each sentence once over all crawls so far; what a crawl adds never depends on later crawls."""
     slot = Slot("unique_sentences", f"{language}/{crawl}")
     job = Job("deduplicate_sentences", VERSION, None, (tuple(sentences), tuple(earlier)), (slot,), _deduplicate)
-    [unique] = store.derive(job)
-    return unique
+    return store.derive(job)[0]
 
 
-def _deduplicate(
-    tally: Tally, _: None, sentences: list[Rows], earlier: list[Rows]
-) -> Iterator[tuple[str, pa.Table]]:
+def _deduplicate(tally: Tally, _: None, sentences: list[Rows], earlier: list[Rows]) -> Iterator[tuple[str, pa.Table]]:
     rows = pa.concat_tables([empty("sentences"), *(part.read() for part in sentences)])
     ids = [empty("unique_sentences").select(["sentence_id"])]
     unique = unique_sentences(rows, pa.concat_tables([*ids, *(part.read(["sentence_id"]) for part in earlier)]))

@@ -27,13 +27,10 @@ def embed_sentences(store: Store, sentences: Dataset, encoder: SentenceEncoder) 
     """Give each sentence its vector, on all cores of this machine; the same vector in whatever company."""
     slot = Slot("embeddings", sentences.partition)
     job = Job("embed_sentences", VERSION, None, (sentences, encoder.fingerprint), (slot,), partial(_embed, encoder))
-    [embeddings] = store.derive(job)
-    return embeddings
+    return store.derive(job)[0]
 
 
-def _embed(
-    encoder: SentenceEncoder, _: Tally, __: None, sentences: Rows, ___: str
-) -> Iterator[tuple[str, pa.Table]]:
+def _embed(encoder: SentenceEncoder, _: Tally, __: None, sentences: Rows, ___: str) -> Iterator[tuple[str, pa.Table]]:
     yield "embeddings", embeddings_schema(encoder.dimension).empty_table()
     begun = told = time.monotonic()
     done = 0
@@ -43,7 +40,13 @@ def _embed(
         if time.monotonic() - told > _REPORT_SECONDS:
             told = time.monotonic()
             rate, total = done / (told - begun), sentences.dataset.rows
-            _logger.info("embed %s: %s of %s sentences, %s/s", sentences.dataset.partition, f"{done:,}", f"{total:,}", f"{rate:,.0f}")
+            _logger.info(
+                "embed %s: %s of %s sentences, %s/s",
+                sentences.dataset.partition,
+                f"{done:,}",
+                f"{total:,}",
+                f"{rate:,.0f}",
+            )
 
 
 def embedding_table(ids: pa.ChunkedArray, vectors: np.ndarray) -> pa.Table:
@@ -58,4 +61,6 @@ def vectors_of(embeddings: pa.Table) -> np.ndarray:
     """Return an embeddings table's vectors as float16 of shape (rows, dimension)."""
     column = embeddings["vector"].combine_chunks()
     dimension = embeddings.schema.field("vector").type.list_size
-    return np.asarray(column.values.to_numpy(zero_copy_only=False)[column.offset * dimension :]).reshape(-1, dimension)[: len(column)]
+    return np.asarray(column.values.to_numpy(zero_copy_only=False)[column.offset * dimension :]).reshape(-1, dimension)[
+        : len(column)
+    ]

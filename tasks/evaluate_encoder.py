@@ -34,10 +34,10 @@ class Tatoeba(Settings):
 
 
 class MultiWay(Settings):
-    """A Parquet file of sentences in many languages, row idx of each a translation of row idx of the others."""
+    """Sentences in many languages, row idx of each a translation of row idx of the others, such as FLORES-200."""
 
     kind: Literal["multiway"] = "multiway"
-    path: Annotated[str, Field(description="Parquet with columns idx, lang and text, such as FLORES-200")]
+    path: Annotated[str, Field(description="Parquet or TSV with columns idx, lang and text")]
     pivot: Annotated[str, Field(description="The language that all others are compared with")] = "eng_Latn"
     languages: Annotated[list[str], Field(description="Only these; none: all in the file")] = []
 
@@ -62,8 +62,7 @@ def evaluate_encoder(store: Store, name: str, encoder: SentenceEncoder, tests: E
         partial(_evaluate, encoder),
         frozenset({"path"}),
     )
-    [evaluation] = store.derive(job)
-    return evaluation
+    return store.make(job)
 
 
 def _evaluate(
@@ -116,7 +115,11 @@ def _lines(file: SourceFile) -> list[str]:
 
 def _multiway(files: list[SourceFile], tests: MultiWay) -> Iterator[tuple[str, list[str], list[str]]]:
     with files[0].open() as stream:
-        frame = pl.read_parquet(io.BytesIO(stream.read()), columns=["idx", "lang", "text"])
+        data = io.BytesIO(stream.read())
+    is_tsv = files[0].source.name.endswith(".tsv")
+    frame = pl.read_csv(data, separator="\t", quote_char=None) if is_tsv else pl.read_parquet(data)
+    if missing := sorted({"idx", "lang", "text"} - set(frame.columns)):
+        raise ConfigError(f"sets.multiway.path: the file has no column {', '.join(missing)}")
     pivot = frame.filter(pl.col("lang") == tests.pivot).select("idx", pivot="text")
     if pivot.is_empty():
         raise ConfigError(f"sets.multiway.pivot: {tests.pivot} is not in the file")

@@ -23,8 +23,7 @@ def extract_documents(store: Store, crawl: str, file: Source, config: ExtractCon
     """
     slot = Slot("documents", f"{crawl}/{safe_name(file.name)}")
     job = Job("extract_documents", VERSION, config, (crawl, file), (slot,), _extract)
-    [documents] = store.derive(job, in_child=True)
-    return documents
+    return store.derive(job, in_child=True)[0]
 
 
 def _extract(tally: Tally, config: ExtractConfig, crawl: str, file: SourceFile) -> Iterator[tuple[str, pa.Table]]:

@@ -33,12 +33,11 @@ def find_neighbours(store: Store, source: Dataset, target: Dataset, config: Neig
     )
     slot = Slot("neighbours", f"{source_language}-{target_language}/{source_crawl}/{target_crawl}")
     job = Job("find_neighbours", VERSION, config, (source, target), (slot,), _find)
-    [found] = store.derive(job)
-    return found
+    return store.derive(job)[0]
 
 
 def _find(_: Tally, config: NeighbourConfig, source: Rows, target: Rows) -> Iterator[tuple[str, pa.Table]]:
     left, right = source.read(), target.read()
-    ids = [side["sentence_id"].combine_chunks() for side in (left, right)]
-    found = neighbours(vectors_of(left), vectors_of(right), *ids, config.k)
-    yield "neighbours", neighbour_table(found, *ids)
+    left_ids, right_ids = (side["sentence_id"].combine_chunks() for side in (left, right))
+    found = neighbours(vectors_of(left), vectors_of(right), left_ids, right_ids, config.k)
+    yield "neighbours", neighbour_table(found, left_ids, right_ids)

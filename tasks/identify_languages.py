@@ -21,8 +21,7 @@ def identify_languages(store: Store, documents: Dataset, model: Source, config: 
     job = Job(
         "identify_languages", VERSION, config, (documents, model), (Slot("languages", documents.partition),), _identify
     )
-    [languages] = store.derive(job, in_child=True)
-    return languages
+    return store.derive(job, in_child=True)[0]
 
 
 def _identify(_: Tally, config: IdentifyConfig, documents: Rows, model: SourceFile) -> Iterator[tuple[str, pa.Table]]:

@@ -19,8 +19,7 @@ VERSION = 1
 def mine_pairs(store: Store, pair: str, blocks: list[Dataset], config: MineConfig) -> Dataset:
     """Merge the blocks' lists, which is exact, and keep the pairs whose margin is high enough."""
     job = Job("mine_pairs", VERSION, config, (tuple(blocks),), (Slot("pairs", pair),), _mine)
-    [pairs] = store.derive(job)
-    return pairs
+    return store.derive(job)[0]
 
 
 def _mine(_: Tally, config: MineConfig, blocks: list[Rows]) -> Iterator[tuple[str, pa.Table]]:

@@ -32,7 +32,8 @@ class PublishConfig(Settings):
     """What a release looks like."""
 
     pii: Annotated[
-        Literal["mask", "keep"], Field(description="E-mail addresses, IP and phone numbers: <email> and so on, or as is")
+        Literal["mask", "keep"],
+        Field(description="E-mail addresses, IP and phone numbers: <email> and so on, or as is"),
     ] = "mask"
     formats: Annotated[
         list[Literal["tmx", "moses", "text"]], Field(description="Written beside Parquet, which always is")
@@ -54,8 +55,7 @@ class Release(NamedTuple):
 def publish(store: Store, corpus: str, release: Release, config: PublishConfig) -> Artifact:
     """Write what leaves the pipeline: files that other tools read, and a card that says what is in them."""
     job = Job("publish", VERSION, config, (corpus, *map(tuple, release)), (Slot("release", corpus),), _publish)
-    [artifact] = store.derive(job)
-    return artifact
+    return store.make(job)
 
 
 def _publish(_: Tally, config: PublishConfig, corpus: str, *inputs: list[Rows]) -> Iterator[Piece]:

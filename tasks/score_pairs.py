@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 
 import pyarrow as pa
@@ -22,9 +22,10 @@ TEXT_COLUMNS = ["sentence_id", "text", "confidence", "doc_id", "position"]
 def score_pairs(
     store: Store, pairs: Dataset, sources: list[Dataset], targets: list[Dataset], filters: list[PairFilter]
 ) -> list[Dataset]:
-    """Score every pair by every filter; a filter whose scores are there already, whatever its limit, is not run again."""
+    """Score every pair by every filter; one whose scores are there already, whatever its limit, is not run again."""
     sides = (tuple(sources), tuple(targets))
-    texts = cache(partial(read_texts, store.rows(pairs), *(tuple(map(store.rows, side)) for side in sides)))
+    left, right = ([store.rows(part) for part in side] for side in sides)
+    texts = cache(partial(read_texts, store.rows(pairs), left, right))
     jobs = [
         Job(
             f"score_pairs.{one.kind}",
@@ -40,18 +41,19 @@ def score_pairs(
     return [store.derive(job)[0] for job in jobs]
 
 
-def read_texts(pairs: Rows, sources: tuple[Rows, ...], targets: tuple[Rows, ...]) -> pa.Table:
+def read_texts(pairs: Rows, sources: Sequence[Rows], targets: Sequence[Rows]) -> pa.Table:
     """Return the pairs with both sides' texts."""
-    languages = tuple(side[0].dataset.partition.split("/")[0] for side in (sources, targets))
-    batches = ((batch for part in side for batch in part.batches(TEXT_COLUMNS)) for side in (sources, targets))
-    return texts_of_pairs(pairs.read(), *batches, (languages[0], languages[1]))
+    source, target = (side[0].dataset.partition.split("/")[0] for side in (sources, targets))
+    left, right = ((batch for part in side for batch in part.batches(TEXT_COLUMNS)) for side in (sources, targets))
+    return texts_of_pairs(pairs.read(), left, right, (source, target))
 
 
-def _score(
-    texts: Callable[[], pa.Table], _: Tally, config: PairFilter, *__: object
-) -> Iterator[tuple[str, pa.Table]]:
+def _score(texts: Callable[[], pa.Table], _: Tally, config: PairFilter, *__: object) -> Iterator[tuple[str, pa.Table]]:
     pairs = texts()
     scores = pa.array(config.score(pairs), pa.float32())
-    yield "pair_scores", pa.table({"pair_id": pairs["pair_id"], "score": scores}).cast(
-        pa.schema([("pair_id", pa.binary(16)), ("score", pa.float32())])
+    yield (
+        "pair_scores",
+        pa.table({"pair_id": pairs["pair_id"], "score": scores}).cast(
+            pa.schema([("pair_id", pa.binary(16)), ("score", pa.float32())])
+        ),
     )

@@ -1,4 +1,4 @@
-"""documents + languages + scores of a crawl, and what earlier crawls kept -> kept_documents, rejected_documents, signatures"""
+"""documents with languages and scores of a crawl, after earlier crawls -> kept and rejected documents, signatures"""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def select_documents(
     A document's fate is decided by what precedes it and never changes when crawls are added.
     """
     kept = [Slot("kept_documents", file.documents.partition, f"kept {place}") for place, file in enumerate(files)]
-    rejected = [Slot("rejected_documents", file.documents.partition, f"rejected {place}") for place, file in enumerate(files)]
+    rejected = [
+        Slot("rejected_documents", file.documents.partition, f"rejected {place}") for place, file in enumerate(files)
+    ]
     inputs = (
         tuple(file.documents for file in files),
         tuple(file.languages for file in files),
@@ -58,7 +60,7 @@ def select_documents(
     return Selected(made[: len(files)], made[len(files) : -1], made[-1])
 
 
-def _select(
+def _select(  # noqa: PLR0913, PLR0917 - one argument per kind of input
     tally: Tally,
     config: SelectDocumentsConfig,
     documents: list[Rows],
@@ -69,7 +71,9 @@ def _select(
     each = len(config.filters)
     fates = [_judge(config, file, scores[place * each : (place + 1) * each]) for place, file in enumerate(documents)]
     if config.near_duplicates:
-        candidates = pa.concat_tables([empty("signatures"), *map(_sign, documents, languages, fates, [config.near_duplicates] * len(fates))])
+        candidates = pa.concat_tables(
+            [empty("signatures"), *map(_sign, documents, languages, fates, [config.near_duplicates] * len(fates))]
+        )
         before = pa.concat_tables([empty("signatures"), *(part.read() for part in earlier)])
         duplicate_of = _duplicates(before, candidates, config.near_duplicates)
         fates = _with_duplicates(fates, duplicate_of)
@@ -99,7 +103,9 @@ def _sign(documents: Rows, languages: Rows, fates: pa.Table, config: MinHashConf
         passed = pc.is_null(fates["reason"].slice(start, batch.num_rows))
         texts, names = batch.filter(passed), labels.slice(start, batch.num_rows).filter(passed)
         start += batch.num_rows
-        signed.append(_signature_table(texts["doc_id"], signatures(texts["text"].to_pylist(), names.to_pylist(), config)))
+        signed.append(
+            _signature_table(texts["doc_id"], signatures(texts["text"].combine_chunks(), names.to_pylist(), config))
+        )
     return pa.concat_tables(signed)
 
 
@@ -112,7 +118,10 @@ def _signature_table(ids: pa.ChunkedArray, hashes: npt.NDArray[np.uint32]) -> pa
 def _duplicates(before: pa.Table, candidates: pa.Table, config: MinHashConfig) -> pa.Array:
     """Return for each candidate the doc_id that it repeats, or null."""
     sides = [
-        (part["minhashes"].combine_chunks().flatten().to_numpy().reshape(-1, config.hashes), part["doc_id"].combine_chunks())
+        (
+            part["minhashes"].combine_chunks().flatten().to_numpy().reshape(-1, config.hashes),
+            part["doc_id"].combine_chunks(),
+        )
         for part in (before, candidates)
     ]
     return first_duplicates(*sides[0], *sides[1], config)

@@ -14,9 +14,9 @@ from storage.manifest import Dataset
 from storage.store import Job, Rows, Slot, Store, Tally
 from tasks import stage
 from tasks.filters import LanguageAgreement, LengthRatio, LetterShare, NumberMatch, Overlap, PairFilter
+from tasks.filters.verdicts import split_pairs
 from tasks.formats.pairing import origins_of_pairs
 from tasks.score_pairs import read_texts
-from tasks.filters.verdicts import split_pairs
 
 VERSION = 1
 ORIGIN_COLUMNS = ["doc_id", "crawl", "url", "file", "offset"]
@@ -35,7 +35,7 @@ class SelectPairsConfig(Settings):
 
 
 @stage(task_run_name="select-{pairs.partition}")
-def select_pairs(  # noqa: PLR0913 - a join of everything that is known of a pair
+def select_pairs(  # noqa: PLR0913, PLR0917 - a join of everything that is known of a pair
     store: Store,
     pairs: Dataset,
     scores: list[Dataset],
@@ -51,7 +51,7 @@ def select_pairs(  # noqa: PLR0913 - a join of everything that is known of a pai
     return corpus, rejected
 
 
-def _select(  # noqa: PLR0913
+def _select(  # noqa: PLR0913, PLR0917
     tally: Tally,
     config: SelectPairsConfig,
     pairs: Rows,
@@ -60,7 +60,7 @@ def _select(  # noqa: PLR0913
     targets: list[Rows],
     documents: list[Rows],
 ) -> Iterator[tuple[str, pa.Table]]:
-    texts = read_texts(pairs, tuple(sources), tuple(targets))
+    texts = read_texts(pairs, sources, targets)
     values = [part.read(["score"])["score"].to_numpy() for part in scores]
     limits = [one.model_dump_json() for one in config.filters]
     origins = (batch for part in documents for batch in part.batches(ORIGIN_COLUMNS))

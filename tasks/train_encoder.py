@@ -34,8 +34,7 @@ def train_encoder(
         ConfigError: if no pair of the bitext is of use to this objective.
     """
     job = Job("train_encoder", VERSION, config, (vocabulary, tuple(bitext)), (Slot("encoder", name),), _train)
-    [encoder] = store.derive(job)
-    return encoder
+    return store.make(job)
 
 
 def _train(

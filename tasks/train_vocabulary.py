@@ -7,7 +7,8 @@ from functools import partial
 
 import pyarrow as pa
 
-from encoder.vocabulary import VocabularyConfig, balanced_quota, train_vocabulary as train
+from encoder.vocabulary import VocabularyConfig, balanced_quota
+from encoder.vocabulary import train_vocabulary as train
 from storage.errors import ConfigError
 from storage.manifest import Artifact, Dataset
 from storage.store import Job, Rows, Slot, Store, Tally
@@ -25,8 +26,7 @@ def train_vocabulary(store: Store, name: str, bitext: list[Dataset], config: Voc
         ConfigError: if the bitext cannot give that many subwords.
     """
     job = Job("train_vocabulary", VERSION, config, (tuple(bitext),), (Slot("vocabulary", name),), _train)
-    [vocabulary] = store.derive(job)
-    return vocabulary
+    return store.make(job)
 
 
 def _train(_: Tally, config: VocabularyConfig, bitext: list[Rows]) -> Iterator[tuple[str, list[bytes]]]:

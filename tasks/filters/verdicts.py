@@ -19,7 +19,9 @@ LIMITS = frozenset({"limit"})  # of every filter: the setting that changes what 
 class Accepts(Protocol):
     """What documents' and pairs' filters have in common."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Name of the filter, which is the reason of a rejection."""
 
     def accept(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
         """Say which scores are good enough."""

@@ -24,8 +24,12 @@ class BitextSource(Settings):
 
     path: Annotated[str, Field(description="File, folder or glob: .parquet or .tsv; or the source side's text file")]
     target_path: Annotated[str | None, Field(description="The target side's text file, line by line")] = None
-    source_language: Annotated[str | None, Field(description="Label of the source side, if it is one for all rows")] = None
-    target_language: Annotated[str | None, Field(description="Label of the target side, if it is one for all rows")] = None
+    source_language: Annotated[str | None, Field(description="Label of the source side, if it is one for all rows")] = (
+        None
+    )
+    target_language: Annotated[str | None, Field(description="Label of the target side, if it is one for all rows")] = (
+        None
+    )
     source_column: Annotated[str, Field(description="Column with the source text")] = "source"
     target_column: Annotated[str, Field(description="Column with the target text")] = "target"
     source_language_column: Annotated[str, Field(description="Column used if source_language is not set")] = (
@@ -34,7 +38,9 @@ class BitextSource(Settings):
     target_language_column: Annotated[str, Field(description="Column used if target_language is not set")] = (
         "target_language"
     )
-    where: Annotated[dict[str, list[str]], Field(description="Keep only rows whose column has one of these values")] = {}
+    where: Annotated[
+        dict[str, list[str]], Field(description="Keep only rows whose column has one of these values")
+    ] = {}
 
     @model_validator(mode="after")
     def _aligned_files_need_languages(self) -> Self:
@@ -52,13 +58,14 @@ def read_bitext(stream: BinaryIO, name: str, source: BitextSource) -> Iterator[p
         ValueError: if the file is neither, or lacks a column.
     """
     lower = name.lower()
+    batches: Iterator[pl.DataFrame]
     if lower.endswith(".parquet"):
         file = pq.ParquetFile(stream)
         _need(source, file.schema_arrow.names, name)
         batches = (cast("pl.DataFrame", pl.from_arrow(batch)) for batch in file.iter_batches(_BATCH))
     elif lower.endswith((".tsv", ".tsv.gz")):
-        text = gzip.open(stream) if lower.endswith(".gz") else stream
-        frame = pl.read_csv(text.read(), separator="\t", quote_char=None, infer_schema=False)
+        data = gzip.decompress(stream.read()) if lower.endswith(".gz") else stream.read()
+        frame = pl.read_csv(data, separator="\t", quote_char=None, infer_schema=False)
         _need(source, frame.columns, name)
         batches = iter([frame])
     else:

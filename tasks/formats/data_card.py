@@ -70,8 +70,8 @@ def write_card(facts: CardFacts) -> str:
             "",
             "The text belongs to its authors; each row names the page that it is from. Languages, translations and the",
             "absence of personal data were judged by programs, which err. Sentence pairs were found by meaning, not",
-            "taken from aligned documents: a share of them is only nearly a translation. `babelmill trace PAIR_ID` shows",
-            "where a pair is from.",
+            "taken from aligned documents: a share of them is only nearly a translation. `babelmill trace PAIR_ID`",
+            "shows where a pair is from.",
             "",
         ]
     )

@@ -9,12 +9,14 @@ import polars as pl
 import pyarrow as pa
 
 
-def texts_of_pairs(pairs: pa.Table, sources: Iterable[pa.Table], targets: Iterable[pa.Table], languages: tuple[str, str]) -> pa.Table:
+def texts_of_pairs(
+    pairs: pa.Table, sources: Iterable[pa.Table], targets: Iterable[pa.Table], languages: tuple[str, str]
+) -> pa.Table:
     """Join the texts of both sides to pairs, in the order of the pairs.
 
     Args:
         pairs: a table with source_id and target_id.
-        sources: the source language's `unique_sentences`, in batches: only those that some pair names are kept in memory.
+        sources: the source language's `unique_sentences`, in batches; only what some pair names stays in memory.
         targets: the target language's.
         languages: labels of source and target.
 
@@ -26,7 +28,8 @@ def texts_of_pairs(pairs: pa.Table, sources: Iterable[pa.Table], targets: Iterab
     for side, batches, language in zip(("source", "target"), (sources, targets), languages, strict=True):
         named = frame.select(sentence_id=f"{side}_id").unique()
         texts = _matching(batches, named, "sentence_id").rename(
-            {"sentence_id": f"{side}_id", "text": side} | {name: f"{side}_{name}" for name in ("confidence", "doc_id", "position")}
+            {"sentence_id": f"{side}_id", "text": side}
+            | {name: f"{side}_{name}" for name in ("confidence", "doc_id", "position")}
         )
         frame = frame.join(texts, on=f"{side}_id", how="left", maintain_order="left")
         frame = frame.with_columns(pl.lit(language).alias(f"{side}_language"))

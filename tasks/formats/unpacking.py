@@ -115,6 +115,7 @@ class Unpacked:
         self._buffer = b""  # unpacked and not yet handed out, from _at on
         self._at = 0
         self._unpacked = 0
+        self._damage: DamageError | None = None
         self._decoder: _Decoder | None = None
         self._dictionary: zstandard.ZstdCompressionDict | None = None
         self.member = 0
@@ -151,13 +152,17 @@ class Unpacked:
         return False
 
     def peek(self, size: int) -> bytes:
-        """Return the next bytes of the member without taking them, fewer only at its end."""
-        while len(self._buffer) - self._at < size and self._fill():
-            pass
+        """Return the next bytes of the member without taking them, fewer only at its end or before damage."""
+        try:
+            while len(self._buffer) - self._at < size and self._fill():
+                pass
+        except DamageError:
+            if self._at == len(self._buffer):
+                raise
         return self._buffer[self._at : self._at + size]
 
     def read(self, size: int) -> bytes:
-        """Take up to so many bytes of the member; none only at its end."""
+        """Take up to so many bytes of the member; none only at its end. Damage is raised where it is reached."""
         if self._at == len(self._buffer):
             self._fill()
         data = self._buffer[self._at : self._at + size]
@@ -171,7 +176,16 @@ class Unpacked:
         return _Zstd(self._dictionary) if self._packing == "zstd" else _Plain()
 
     def _fill(self) -> bool:
-        """Unpack some more of the member; False at its end."""
+        """Unpack some more of the member; False at its end. What is damaged once stays damaged."""
+        if self._damage is not None:
+            raise self._damage
+        try:
+            return self._unpack_more()
+        except DamageError as error:
+            self._damage = error
+            raise
+
+    def _unpack_more(self) -> bool:
         while self._decoder is not None and not self._decoder.eof:
             if not self._stored and not self._need(1):
                 if self.plain:

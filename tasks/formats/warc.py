@@ -134,6 +134,8 @@ def _read_head(unpacked: Unpacked) -> bytes | None:
         if (end := _HEAD_END.search(ahead)) is not None:
             return unpacked.read(end.end())
         if len(ahead) < size:
+            unpacked.read(len(ahead))
+            unpacked.peek(1)  # tells of the damage, if it is for damage that the head has no end
             return None
         size *= 2
     return None

@@ -12,6 +12,7 @@ from pydantic import Field
 from storage.fingerprint import Settings
 from tasks.similarity.compiled import compiled
 from tasks.similarity.folding import IGNORED, decode, folds, unspaced, utf8
+from tasks.similarity.identifiers import flat
 
 SEED = 0x6D696E68617368  # "minhash": fixes the hash family for ever; another seed makes old signatures worthless
 EMPTY = np.uint32(0xFFFFFFFF)  # every minhash of a text without a letter or digit
@@ -86,7 +87,7 @@ def first_duplicates(
     everything = np.ascontiguousarray(np.concatenate([earlier, new]), dtype=np.uint32)
     needed = int(np.ceil(config.similarity * config.hashes - 1e-9))
     first = _greedy(everything, _buckets(everything, config), len(earlier), needed, config.bucket_limit)[len(earlier) :]
-    return pa.concat_arrays([earlier_ids, new_ids]).take(pa.array(first, mask=first < 0))
+    return pa.concat_arrays([flat(earlier_ids), flat(new_ids)]).take(pa.array(first, mask=first < 0))
 
 
 def _hash_family(hashes: int) -> tuple[np.ndarray, np.ndarray]:

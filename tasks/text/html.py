@@ -250,14 +250,13 @@ def _steps_that_count(names: npt.NDArray[np.uint64], steps: npt.NDArray[np.int64
     first = np.searchsorted(group, np.arange(group[-1] + 1))
     running = np.cumsum(steps[order])
     running -= np.concatenate([[0], running])[first][group]
-    apart = group * (
-        len(steps) + 1
-    )  # puts every group below all earlier ones, so that one pass finds each one's minimum
+    # Every group is put below all earlier ones, so that one pass finds the lowest point within each.
+    apart = group * (len(steps) + 1)
     lowest = np.minimum.accumulate(np.minimum(running, 0) - apart) + apart
     still_open = running - lowest
     counted = np.diff(still_open, prepend=0)
     counted[first] = still_open[first]
-    result = np.empty_like(counted)
+    result = np.empty(len(steps), dtype=np.int64)
     result[order] = counted
     return result
 

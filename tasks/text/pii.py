@@ -26,8 +26,8 @@ _PHONE = re.compile(
     re.ASCII,
 )
 
-# Few texts have any of these. An e-mail address has an @; the others have seven digits, at most three characters apart.
-_WORTH_A_LOOK = r"@|(?:[0-9][ ()./\x{A0}\x{2011}-]{0,3}){6}[0-9]"
+# Few texts have any of these: an @, four numbers with points between, seven digits with little between.
+_WORTH_A_LOOK = r"@|[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]|(?:[0-9][ ()./\x{A0}\x{2011}-]{0,3}){6}[0-9]"
 
 _FEWEST_DIGITS, _MOST_DIGITS = 8, 15  # with the country code; the latter is ITU-T E.164's
 # National numbers are told from other numbers by their form: an area code in brackets; three digits, three and four

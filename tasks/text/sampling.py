@@ -19,9 +19,7 @@ def balanced_sample(bitext: pa.Table, quota: Quota) -> pa.Table:
         quota: from distinct sentences per language to sentences wanted of each.
     """
     pairs = cast("pl.DataFrame", pl.from_arrow(bitext))
-    sides = [
-        pairs.select(language=pl.col(f"{side}_language"), text=pl.col(side)) for side in ("source", "target")
-    ]
+    sides = [pairs.select(language=pl.col(f"{side}_language"), text=pl.col(side)) for side in ("source", "target")]
     sentences = pl.concat(sides).unique(maintain_order=True)
     counts = dict(sentences.group_by("language", maintain_order=True).len().iter_rows())
     wanted = pl.DataFrame({"language": list(counts), "wanted": [quota(counts)[language] for language in counts]})

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-
 from pydantic import Field
 
 from storage.fingerprint import Settings

@@ -22,6 +22,8 @@ from tasks.text.segmentation import SplitConfig, split_sentences
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+_MARKS_OF_ANY_SENTENCE = 2  # a Chinese one of four characters with its full stop is not all punctuation
+
 
 class SentenceConfig(Settings):
     """How documents are split, and which sentences are good enough.
@@ -102,7 +104,7 @@ def _reasons(texts: pl.Series, config: SentenceConfig) -> pl.Series:
         "too_short": counts.lengths < fewest,
         "too_long": counts.lengths > config.max_chars,
         "no_letters": counts.letters == 0,
-        "punctuation": counts.share(counts.punctuation) > config.max_punctuation,
+        "punctuation": counts.punctuation > np.maximum(config.max_punctuation * counts.lengths, _MARKS_OF_ANY_SENTENCE),
         "digits": counts.share(counts.digits) > config.max_digits,
         "spaces": (spaces > config.max_spaces) | ((spaces < config.min_spaces) & ~counts.written_in(UNSPACED)),
         "repeated_character": counts.longest_run > config.max_run,

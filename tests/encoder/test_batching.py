@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_language_batches_stay_inside_languages_and_do_not_repeat(corpus: Corpus
     chance = np.random.default_rng(1)
     for batch in islice(language_batches(corpus, LanguageBatches(languages=3, pairs=8), 0.5, chance), 50):
         assert len(set(batch.rows.tolist())) == len(batch.rows)
-        for begin, end in zip(batch.bounds[:-1], batch.bounds[1:], strict=True):
+        for begin, end in pairwise(batch.bounds):
             assert len(set((batch.rows[begin:end] < 10).tolist())) == 1
 
 

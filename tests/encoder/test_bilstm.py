@@ -37,7 +37,9 @@ def test_the_release_of_laser_has_this_shape() -> None:
 
 
 def test_weights_are_drawn_as_lasers_are() -> None:
-    weights = torch.cat([weight.flatten() for name, weight in model().named_parameters() if "embedding" not in name])
+    weights = torch.cat(
+        [weight.detach().flatten() for name, weight in model().named_parameters() if "embedding" not in name]
+    )
     assert -0.1 <= float(weights.min()) < -0.095
     assert 0.095 < float(weights.max()) <= 0.1
     assert not model().embedding.weight[PAD].any()

@@ -41,7 +41,7 @@ def test_missing_and_broken_files_are_named(encoder: Encoder, name: str, content
 
 def test_weights_of_another_shape_are_refused(encoder: Encoder) -> None:
     files = pack(encoder)
-    other = files[CONFIG].replace(b'"dimension": 200', b'"dimension": 201').replace(b'"hidden": 96', b'"hidden": 95')
+    other = files[CONFIG].replace(b'"dimension": 200', b'"dimension": 201').replace(b'"hidden": 256', b'"hidden": 255')
     with pytest.raises(ValueError, match=WEIGHTS):
         unpack(files | {CONFIG: other})
 

@@ -28,7 +28,7 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=TEXTS, seed=st.integers(0, 100), threads=st.sampled_from([1, 2, 3]))
 def test_a_vector_depends_on_its_sentence_alone(encoder: Encoder, texts: list[str], seed: int, threads: int) -> None:
     torch.set_num_threads(1)
@@ -40,11 +40,11 @@ def test_a_vector_depends_on_its_sentence_alone(encoder: Encoder, texts: list[st
 
 
 def test_large_batches_give_the_bits_of_small_ones(encoder: Encoder, held_out: tuple[list[str], list[str]]) -> None:
-    texts = [*held_out[0], *held_out[1]] * 4
+    texts = [*held_out[0], *held_out[1]]
     whole = encoder.encode(texts)
     for size in (1, 7, 64):
-        parts = [encoder.encode(texts[begin : begin + size]) for begin in range(0, 200, size)]
-        assert np.concatenate(parts)[:200].tobytes() == whole[:200].tobytes()
+        parts = [encoder.encode(texts[begin : begin + size]) for begin in range(0, 100, size)]
+        assert np.concatenate(parts)[:100].tobytes() == whole[:100].tobytes()
 
 
 def test_rows_have_length_one_and_blank_sentences_are_zero(encoder: Encoder) -> None:

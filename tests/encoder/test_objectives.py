@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ def units(seed: int) -> torch.Tensor:
 
 def expected(x: torch.Tensor, y: torch.Tensor, bounds: list[int], blocked: torch.Tensor) -> torch.Tensor:
     losses = []
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds):
         scores = 25 * (x[begin:end] @ y[begin:end].T - 0.2 * torch.eye(end - begin, dtype=x.dtype))
         scores = scores.masked_fill(blocked[begin:end, begin:end], -torch.inf)
         own = torch.arange(end - begin)
@@ -34,7 +36,7 @@ def test_loss_and_gradients_are_those_of_two_softmaxes(negatives: str, bounds: l
     found, of_x, of_y = ranking(
         x.detach().float(), y.detach().float(), [0, 5, 12], equal_pairs(ids), TranslationRanking(negatives=negatives)
     )
-    assert found == pytest.approx(float(wanted), rel=1e-5)
+    assert found == pytest.approx(float(wanted.detach()), rel=1e-5)
     for slope, side in ((of_x, x), (of_y, y)):
         torch.testing.assert_close(slope.double(), side.grad, rtol=1e-4, atol=1e-5)
 

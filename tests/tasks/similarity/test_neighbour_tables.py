@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -33,8 +35,8 @@ def test_any_grid_of_blocks_gives_the_table_of_the_whole(seed, rows, columns, ra
     source, source_ids, target, target_ids = world(seed, 20, 15)
     blocks = [
         table_of(source[a:b], source_ids[a:b], target[c:d], target_ids[c:d])
-        for a, b in zip(rows[:-1], rows[1:], strict=True)
-        for c, d in zip(columns[:-1], columns[1:], strict=True)
+        for a, b in itertools.pairwise(rows)
+        for c, d in itertools.pairwise(columns)
     ]
     random.shuffle(blocks)
     whole = table_of(source, source_ids, target, target_ids)

@@ -152,7 +152,7 @@ def test_merging_is_associative_commutative_and_idempotent(seed, order):
 )
 def test_wrong_calls_are_refused(source, target, k):
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="normalised|cannot search"):
+    with pytest.raises(ValueError, match=r"normalised|cannot search"):
         neighbours(source.astype(np.float32), target.astype(np.float32), ids_of(rng, 2), ids_of(rng, len(target)), k)
     with pytest.raises(ValueError, match="one id per vector"):
         neighbours(np.eye(2), np.eye(2), ids_of(rng, 2), ids_of(rng, 3), 1)

@@ -38,7 +38,7 @@ def table_of(source, target, source_ids, target_ids, k=4):
     return neighbour_table(neighbours(source, target, source_ids, target_ids, k), source_ids, target_ids)
 
 
-def literally(table, config):
+def literally(table, config):  # noqa: C901
     """The algorithm in plain Python: {(source, target): (cosine, margin, found by)}, best first."""
     near = {"source": {}, "target": {}}
     for row in table.to_pylist():
