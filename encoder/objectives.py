@@ -46,8 +46,8 @@ def ranking(
     """Mean loss of unit rows of shape (pairs, dimension), with its gradients for both sides.
 
     Pairs bounds[i]:bounds[i + 1] have the same languages. `equal` names (row, row) of pairs that share a text and
-    are no negatives of each other. Cosines end at 1, so exp(scale * (cosine - 1)) needs no running maximum: one table of
-    exponentials serves both directions.
+    are no negatives of each other. Cosines end at 1, so exp(scale * (cosine - 1)) needs no running maximum: one table
+    of exponentials serves both directions.
     """
     if config.negatives == "batch":
         bounds = (0, len(source))

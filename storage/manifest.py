@@ -17,7 +17,7 @@ def safe_path(value: str) -> str:
     """Return a relative path unchanged if it cannot leave the folder that it is put under.
 
     Raises:
-        ValueError: if it could: a part is empty or begins with a dot, or holds a letter that some storage reads specially.
+        ValueError: if it could, being absolute or having a part such as '..', or if it holds unusual letters.
     """
     if not _SAFE.fullmatch(value):
         raise ValueError(f"{value!r} may hold letters, digits, '.', '_' and '-' only, with '/' between its parts")

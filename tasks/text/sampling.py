@@ -23,8 +23,8 @@ def balanced_sample(bitext: pa.Table, quota: Quota) -> pa.Table:
     sentences = pl.concat(sides).unique(maintain_order=True)
     counts = dict(sentences.group_by("language", maintain_order=True).len().iter_rows())
     wanted = pl.DataFrame({"language": list(counts), "wanted": [quota(counts)[language] for language in counts]})
-    place = pl.int_range(pl.len()).over("language")
-    step = pl.col("wanted") / pl.len().over("language")  # a sentence is taken where the running quota grows by one
-    taken = ((place + 1) * step).floor() > (place * step).floor()
+    place, total = pl.int_range(pl.len()).over("language"), pl.len().over("language").cast(pl.Int64)
+    quotas = pl.col("wanted").cast(pl.Int64)
+    taken = (place + 1) * quotas // total > place * quotas // total  # where the running quota grows by one
     joined = sentences.join(wanted, on="language", how="left", maintain_order="left")
     return joined.filter(taken).select("language", "text").to_arrow()

@@ -55,6 +55,6 @@ def encoder(request: pytest.FixtureRequest, vocabulary: Vocabulary) -> Encoder:
     if request.param == "static":
         model: StaticModel | BiLstmModel = StaticModel.initial(StaticConfig(dimension=200), vocabulary.size, 3)
     else:
-        model = BiLstmModel(BiLstmConfig(layers=1, hidden=256, embedding=64), vocabulary.size)
+        model = BiLstmModel(BiLstmConfig(layers=1, hidden=256, embedding=256), vocabulary.size)
         draw_weights(model, torch.Generator().manual_seed(3))
     return unpack(pack_model(model, vocabulary, max_tokens=40))

@@ -31,7 +31,7 @@ from flows.build_corpus import build_corpus
 from flows.config import CorpusConfig
 from flows.report import BuildReport
 from storage.manifest import Manifest, Reference
-from storage.snapshots import Snapshot, latest
+from storage.snapshots import Snapshot, load
 from storage.store import Store
 from tasks.formats.bitext import BitextSource, read_bitext
 from tasks.train_encoder import by_languages
@@ -59,7 +59,7 @@ class Built:
 
     @property
     def snapshot(self) -> Snapshot:
-        found = latest(self.store, self.config.corpus)
+        found = load(self.store, self.config.corpus, self.report.version)
         assert found is not None
         return found
 

@@ -65,6 +65,8 @@ def test_every_class_of_error_has_its_consequence(kind, store: Store):
     CONSEQUENCES[kind](store)
 
 
-@pytest.mark.parametrize("kind", [*CorpusError.__subclasses__(), CorpusError, ValueError, OSError], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [*CorpusError.__subclasses__(), CorpusError, ValueError, OSError], ids=lambda kind: kind.__name__
+)
 def test_only_the_outside_world_is_tried_again(kind):
     assert worth_retrying(None, None, Failed(data=kind("why"))) is (kind is SourceError)

@@ -14,6 +14,13 @@ from storage.errors import ConfigError, CorpusError, SourceError
 from storage.files import atomic_writer, create_exclusively, locate, outside_world, read_bytes, write_bytes
 
 
+def fail_half_way(filesystem, path, data, error, look=lambda: None):
+    with atomic_writer(filesystem, path) as sink:
+        sink.write(data)
+        look()
+        raise error
+
+
 @contextmanager
 def files_of_at_most(size):
     """A full disk, as far as this process can tell."""
@@ -38,9 +45,9 @@ def files_of_at_most(size):
     ids=lambda error: type(error).__name__,
 )
 def test_what_the_outside_world_does_is_a_source_error_that_says_what_was_being_done(error):
-    with pytest.raises(SourceError, match=f"cannot count sheep: {type(error).__name__}: ") as translated:
-        with outside_world("cannot count sheep"):
-            raise error
+    told = f"cannot count sheep: {type(error).__name__}: "
+    with pytest.raises(SourceError, match=told) as translated, outside_world("cannot count sheep"):
+        raise error
     assert translated.value.__cause__ is error
 
 
@@ -63,9 +70,8 @@ def test_what_the_outside_world_does_is_a_source_error_that_says_what_was_being_
     ids=lambda error: type(error).__name__,
 )
 def test_our_errors_and_wrong_programs_pass_unchanged(error):
-    with pytest.raises(type(error)) as passed:
-        with outside_world("cannot count sheep"):
-            raise error
+    with pytest.raises(type(error)) as passed, outside_world("cannot count sheep"):
+        raise error
     assert passed.value is error
 
 
@@ -95,9 +101,7 @@ def test_a_file_is_there_whole_after_its_block_and_not_before(root):
 def test_a_block_that_fails_leaves_nothing_and_its_error_passes(root):
     filesystem, path = locate(f"{root}/folder/file")
     with pytest.raises(ZeroDivisionError):
-        with atomic_writer(filesystem, path) as sink:
-            sink.write(b"half")
-            raise ZeroDivisionError
+        fail_half_way(filesystem, path, b"half", ZeroDivisionError())
     filesystem.invalidate_cache()
     assert filesystem.find(path.rpartition("/")[0]) == []
 
@@ -106,21 +110,21 @@ def test_a_block_that_fails_leaves_the_earlier_file(root):
     filesystem, path = locate(f"{root}/file")
     write_bytes(filesystem, path, b"old")
     with pytest.raises(OSError, match="ours to see"):
-        with atomic_writer(filesystem, path) as sink:
-            sink.write(b"new")
-            raise OSError("ours to see")
+        fail_half_way(filesystem, path, b"new", OSError("ours to see"))
     assert read_bytes(filesystem, path) == b"old"
 
 
 def test_a_large_upload_that_fails_is_aborted(s3_root):
     filesystem, path = locate(f"{s3_root}/large")
-    bucket = path.split("/")[0]
-    with pytest.raises(ZeroDivisionError):
-        with atomic_writer(filesystem, path) as sink:
-            sink.write(bytes(51 << 20))  # more than the 50 MiB that s3fs holds back
-            assert len(filesystem.call_s3("list_multipart_uploads", Bucket=bucket)["Uploads"]) == 1
-            raise ZeroDivisionError
-    assert "Uploads" not in filesystem.call_s3("list_multipart_uploads", Bucket=bucket)
+    begun = []
+
+    def uploads():
+        begun.append(len(filesystem.call_s3("list_multipart_uploads", Bucket=path.split("/")[0]).get("Uploads", [])))
+
+    with pytest.raises(ZeroDivisionError):  # s3fs holds back 50 MiB before it begins an upload
+        fail_half_way(filesystem, path, bytes(51 << 20), ZeroDivisionError(), uploads)
+    uploads()
+    assert begun == [1, 0]
     assert read_bytes(filesystem, path) is None
 
 

@@ -9,7 +9,25 @@ from pydantic import ValidationError
 
 from storage.manifest import Artifact, Dataset, Source, safe_name
 
-HOSTILE = ["", ".", "..", "a/../b", "/etc", "a//b", "a/", "/a", ".hidden", "a/.b", "a\\b", "a b", "a\n", "a\0", "é", "s3://x", "-rf"]
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "a/../b",
+    "/etc",
+    "a//b",
+    "a/",
+    "/a",
+    ".hidden",
+    "a/.b",
+    "a\\b",
+    "a b",
+    "a\n",
+    "a\0",
+    "é",
+    "s3://x",
+    "-rf",
+]
 
 
 @pytest.mark.parametrize("partition", HOSTILE)
@@ -28,7 +46,9 @@ def test_a_safe_name_is_always_one_part_of_a_partition(name):
     assert len(safe) < 100
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "../../etc/passwd", "日本", "x" * 5000, "\ud800", "--", "a/b/c.warc.gz", "'; rm -rf *"])
+@pytest.mark.parametrize(
+    "name", [*HOSTILE, "../../etc/passwd", "日本", "x" * 5000, "\ud800", "--", "a/b/c.warc.gz", "'; rm -rf *"]
+)
 def test_hostile_names_are_made_safe(name):
     Dataset(name="documents", partition=safe_name(name), fingerprint="f")
 

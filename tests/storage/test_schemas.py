@@ -38,7 +38,9 @@ def test_a_wrong_table_is_refused_with_the_names_of_its_columns(table, named):
     assert str(refused.value).startswith("pair_scores: ")
 
 
-@pytest.mark.parametrize("columns", [{}, {"vector": pa.array([[1.0]])}, {"vector": [1]}], ids=["none", "list", "number"])
+@pytest.mark.parametrize(
+    "columns", [{}, {"vector": pa.array([[1.0]])}, {"vector": [1]}], ids=["none", "list", "number"]
+)
 def test_embeddings_without_fixed_size_vectors_are_refused(columns):
     with pytest.raises(SchemaError, match="vector"):
         check("embeddings", pa.table(columns))
@@ -60,7 +62,12 @@ def test_what_does_not_matter_is_made_exact():
     """Arrow calls lists equal whose elements have other names, and fields with other metadata; Parquet files differ."""
     ids = pa.array([[b"x" * 16]], pa.list_(pa.field("item", ID)))
     cosines = pa.array([[1.0]], pa.list_(pa.field("item", pa.float32())))
-    fields = [pa.field("side", pa.string(), metadata={"a": "b"}), ("sentence_id", ID), ("neighbour_ids", ids.type), ("cosines", cosines.type)]
+    fields = [
+        pa.field("side", pa.string(), metadata={"a": "b"}),
+        ("sentence_id", ID),
+        ("neighbour_ids", ids.type),
+        ("cosines", cosines.type),
+    ]
     table = pa.table([pa.array(["source"]), pa.array([b"y" * 16], ID), ids, cosines], schema=pa.schema(fields))
     for exact in (check("neighbours", table), conform("neighbours", table)):
         assert exact.schema.equals(schema_of("neighbours"), check_metadata=True)

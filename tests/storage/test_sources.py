@@ -105,17 +105,16 @@ def test_a_source_that_is_gone_is_a_source_error(any_store, crawl):
     source = source_of(any_store, f"{crawl}/a.txt", "s")
     filesystem, path = locate(f"{crawl}/a.txt")
     filesystem.rm_file(path)
-    with pytest.raises(SourceError, match=r"cannot read .*a\.txt"):
-        with SourceFile(source).open() as stream:
-            stream.read()
+    with pytest.raises(SourceError, match=r"cannot read .*a\.txt"), SourceFile(source).open() as stream:
+        stream.read()
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError])
 def test_errors_of_whoever_reads_a_source_pass(store, tmp_path, error):
     (tmp_path / "a.txt").write_bytes(b"a")
-    with pytest.raises(error, match="wrong record"):
-        with SourceFile(source_of(store, str(tmp_path / "a.txt"), "s")).open():
-            raise error("wrong record")
+    source = source_of(store, str(tmp_path / "a.txt"), "s")
+    with pytest.raises(error, match="wrong record"), SourceFile(source).open():
+        raise error("wrong record")
 
 
 @pytest.fixture

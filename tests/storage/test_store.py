@@ -65,7 +65,10 @@ def listing(store: Store) -> dict[str, tuple[object, ...]]:
     filesystem, root = store.place()
     filesystem.invalidate_cache()
     facts = filesystem.find(root, detail=True)
-    return {path: tuple(one.get(key) for key in ("size", "mtime", "ino", "created", "LastModified", "ETag")) for path, one in facts.items()}
+    return {
+        path: tuple(one.get(key) for key in ("size", "mtime", "ino", "created", "LastModified", "ETag"))
+        for path, one in facts.items()
+    }
 
 
 def contents(store: Store) -> dict[str, bytes]:
@@ -94,7 +97,9 @@ def test_a_second_derive_computes_nothing_and_writes_nothing(any_store):
 
 
 def test_a_manifest_tells_what_was_done(any_store):
-    [dataset] = any_store.derive(scoring(Once(("pair_scores", scores(0.5, 0.25))), "input", settings=Limit(minimum=0.1)))
+    [dataset] = any_store.derive(
+        scoring(Once(("pair_scores", scores(0.5, 0.25))), "input", settings=Limit(minimum=0.1))
+    )
     manifest = any_store.manifest(dataset)
     assert (manifest.stage, manifest.version, manifest.inputs) == ("score", 1, ["input"])
     assert manifest.settings == {"minimum": 0.1, "path": "here"}
@@ -103,7 +108,11 @@ def test_a_manifest_tells_what_was_done(any_store):
     assert set(manifest.software) == {"babelmill", "pyarrow", "polars", "torch"}
     [shard], [path] = manifest.shards, any_store.paths(dataset)
     data = locate(any_store.root)[0].cat_file(path)
-    assert (shard.rows, shard.bytes, shard.digest) == (2, len(data), digest(data)) == (manifest.rows, manifest.bytes, digest(data))
+    assert (
+        (shard.rows, shard.bytes, shard.digest)
+        == (2, len(data), digest(data))
+        == (manifest.rows, manifest.bytes, digest(data))
+    )
 
 
 def test_equal_jobs_of_two_runs_write_equal_bytes(tmp_path):
@@ -137,7 +146,9 @@ def test_what_changes_a_result_makes_a_new_fingerprint(store, changed):
 
 def test_transient_settings_change_nothing(store):
     once = Once(("pair_scores", scores(1)))
-    here, there = (scoring(once, settings=Limit(path=path), transient=frozenset({"path"})) for path in ("here", "there"))
+    here, there = (
+        scoring(once, settings=Limit(path=path), transient=frozenset({"path"})) for path in ("here", "there")
+    )
     assert store.derive(here) == store.derive(there)
     assert once.calls == 1
 
@@ -145,10 +156,15 @@ def test_transient_settings_change_nothing(store):
 def test_a_dataset_as_an_input_counts_by_its_fingerprint(store):
     [one] = store.derive(scoring(Once(("pair_scores", scores(1))), "a"))
     [other] = store.derive(scoring(Once(("pair_scores", scores(1))), "b"))
-    names = {scoring(Once(), *inputs).fingerprint(Slot("pairs", "p")) for inputs in ((one,), (other,), ((one,),), (one, other), ((one, other),))}
+    names = {
+        scoring(Once(), *inputs).fingerprint(Slot("pairs", "p"))
+        for inputs in ((one,), (other,), ((one,),), (one, other), ((one, other),))
+    }
     assert len(names) == 5
     renamed = one.model_copy(update={"rows": 99})
-    assert scoring(Once(), one).fingerprint(Slot("pairs", "p")) == scoring(Once(), renamed).fingerprint(Slot("pairs", "p"))
+    assert scoring(Once(), one).fingerprint(Slot("pairs", "p")) == scoring(Once(), renamed).fingerprint(
+        Slot("pairs", "p")
+    )
 
 
 def test_of_two_slots_only_the_missing_one_is_written(any_store):
@@ -202,7 +218,9 @@ Store(ROOT, run="died").derive(Job("score", 1, None, (), (Slot("pair_scores", "d
 """
 
 
-@pytest.mark.parametrize(("die", "code"), [("os._exit(7)", 7), ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("die", "code"), [("os._exit(7)", 7), ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL)]
+)
 def test_a_process_that_dies_in_the_middle_of_a_shard_leaves_nothing_visible(tmp_path, die, code):
     (tmp_path / "tests_of_a_crash.py").symlink_to(__file__)
     store = Store(str(tmp_path / "root"))
@@ -223,7 +241,7 @@ def test_a_reference_to_nothing_is_a_source_error(any_store):
     [dataset] = any_store.derive(scoring(Once()))
     gone = dataset.model_copy(update={"fingerprint": "0" * 32})
     for use in (any_store.manifest, any_store.read, any_store.paths):
-        with pytest.raises(SourceError, match="pair_scores deu-eng .*is not in"):
+        with pytest.raises(SourceError, match=r"pair_scores deu-eng .*is not in"):
             use(gone)
 
 
@@ -282,7 +300,16 @@ def test_rows_in_and_dropped_are_counted(store):
 
 def test_a_dataset_beside_the_first_is_not_counted_in(store):
     [one] = store.derive(scoring(Once(("pair_scores", scores(1, 2))), "a"))
-    [text] = store.derive(Job("collect", 1, None, (), (Slot("bitext", "p"),), Once(("bitext", empty("bitext").from_pylist([{"source": "a"}], empty("bitext").schema)))))
+    [text] = store.derive(
+        Job(
+            "collect",
+            1,
+            None,
+            (),
+            (Slot("bitext", "p"),),
+            Once(("bitext", empty("bitext").from_pylist([{"source": "a"}], empty("bitext").schema))),
+        )
+    )
     assert text.rows == 1
     assert store.manifest(store.derive(scoring(Once(), one, text))[0]).rows_in == 2
 
@@ -305,7 +332,9 @@ def test_a_dataset_may_be_empty(any_store):
 
 
 def test_empty_embeddings_keep_their_dimension(any_store):
-    job = Job("embed", 1, None, (), (Slot("embeddings", "deu_Latn/crawl"),), Once(("embeddings", empty("embeddings", 7))))
+    job = Job(
+        "embed", 1, None, (), (Slot("embeddings", "deu_Latn/crawl"),), Once(("embeddings", empty("embeddings", 7)))
+    )
     [dataset] = any_store.derive(job)
     assert any_store.read(dataset).schema.equals(embeddings_schema(7), check_metadata=True)
     assert any_store.read(dataset, ["vector"]).schema.field("vector").type.list_size == 7
@@ -323,7 +352,7 @@ def test_an_artifact_is_named_files_and_done_once(any_store):
     once = Once(("model.bin", [b"12", b"34"]), ("words/list.txt", iter([b"a"])), ("empty", []))
     [artifact] = any_store.derive(artifact_of(once))
     assert any_store.files(artifact).read() == {"model.bin": b"1234", "words/list.txt": b"a", "empty": b""}
-    assert [(shard.bytes, shard.digest) for shard in any_store.manifest(artifact).shards][0] == (4, digest(b"1234"))
+    assert next((shard.bytes, shard.digest) for shard in any_store.manifest(artifact).shards) == (4, digest(b"1234"))
     before = listing(any_store)
     assert any_store.derive(artifact_of(once)) == [artifact]
     assert any_store.make(artifact_of(once)) == artifact
@@ -353,7 +382,7 @@ def test_a_url_says_where_a_thing_is(any_store):
     [artifact] = any_store.derive(artifact_of(Once(("model.bin", [b"1"]))))
     filesystem, path = locate(f"{any_store.url(artifact)}/model.bin")
     assert filesystem.cat_file(path) == b"1"
-    assert any_store.url(artifact).startswith("/" if is_local(filesystem) else any_store.root)
+    assert ("://" in any_store.url(artifact)) is not is_local(filesystem)
 
 
 # -- unusable files
@@ -416,7 +445,9 @@ def test_no_secret_is_ever_written(s3_root, s3_secret):
     store = Store(s3_root)
     write_bytes(*locate(f"{s3_root}/crawl/a.txt"), b"text")
     sources = tuple(list_sources(store, f"{s3_root}/crawl", "path"))
-    [dataset] = store.derive(scoring(Once(("pair_scores", scores(1))), sources, settings=Limit(path=f"{s3_root}/crawl")))
+    [dataset] = store.derive(
+        scoring(Once(("pair_scores", scores(1))), sources, settings=Limit(path=f"{s3_root}/crawl"))
+    )
     commit(store, None, "corpus", ["crawl"], [dataset])
     secrets = [os.environ[name].encode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")]
     assert s3_secret.encode() in secrets

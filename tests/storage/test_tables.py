@@ -30,7 +30,10 @@ def table(name: str) -> pa.Table:
     floats = pa.array(random.random(ROWS), pa.float32(), mask=random.random(ROWS) < 0.1)
     columns = {
         "rejected_documents": [ids, texts, texts, texts, floats, floats, ids],
-        "signatures": [ids, pa.ListArray.from_arrays(offsets, pa.array(random.integers(0, 99, offsets[-1].as_py()), pa.uint32()))],
+        "signatures": [
+            ids,
+            pa.ListArray.from_arrays(offsets, pa.array(random.integers(0, 99, offsets[-1].as_py()), pa.uint32())),
+        ],
     }
     return check(name, pa.table(columns[name], names=schema_of(name).names))
 
@@ -73,7 +76,11 @@ def test_tables_from_a_file_are_the_same_bytes_as_those_in_memory():
 def test_row_groups_are_fixed():
     [file] = written("signatures", [table("signatures")])
     metadata = pq.ParquetFile(pa.BufferReader(file)).metadata
-    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [ROW_GROUP, ROW_GROUP, 1234]
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [
+        ROW_GROUP,
+        ROW_GROUP,
+        1234,
+    ]
 
 
 def test_shards_are_cut_at_a_fixed_number_of_rows():
@@ -150,5 +157,5 @@ def test_damaged_rows_are_a_source_error(file):
 
 
 def test_a_missing_file_is_a_source_error(tmp_path):
-    with pytest.raises(SourceError, match="cannot read .*gone.parquet"):
+    with pytest.raises(SourceError, match=r"cannot read .*gone\.parquet"):
         read_table(fsspec.filesystem("file"), [str(tmp_path / "gone.parquet")], "signatures", None)
