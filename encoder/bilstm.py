@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from encoder.batching import exact_length_batches
 from encoder.settings import Settings
@@ -48,11 +47,11 @@ class BiLstmModel(nn.Module):
         """Make room for the weights without drawing them, so that nobody else's random numbers are used up."""
         super().__init__()
         self.config = config
-        dropout = config.dropout if config.layers > 1 else 0.0
-        shape = (config.embedding, config.hidden, config.layers)
+        widths = [config.embedding, *[2 * config.hidden] * (config.layers - 1)]
         with torch.device("meta"):
             self.embedding = nn.Embedding(size, config.embedding, padding_idx=PAD)
-            self.lstm = nn.LSTM(*shape, batch_first=True, bidirectional=True, dropout=dropout)
+            self.rightward = nn.ModuleList(nn.LSTM(width, config.hidden, batch_first=True) for width in widths)
+            self.leftward = nn.ModuleList(nn.LSTM(width, config.hidden, batch_first=True) for width in widths)
         self.to_empty(device="cpu")
 
     @property
@@ -66,12 +65,20 @@ class BiLstmModel(nn.Module):
         return int(self.embedding.num_embeddings)
 
     def forward(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Vectors of padded sentences, tokens of shape (sentences, longest); padding changes nothing."""
-        packed = pack_padded_sequence(self.embedding(tokens), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=tokens.shape[1])
-        states = nn.functional.dropout(states, self.config.dropout, self.training)
-        beyond = torch.arange(tokens.shape[1])[None, :] >= lengths[:, None]
-        pooled: torch.Tensor = states.masked_fill(beyond[:, :, None], -torch.inf).amax(1)
+        """Vectors of sentences padded at their end, tokens of shape (sentences, longest); padding changes nothing.
+
+        The leftward LSTM reads every sentence turned round in its own length, so that both meet the padding last.
+        Packed sequences would do the same at half the speed, since oneDNN's LSTM does not take them.
+        """
+        places = torch.arange(tokens.shape[1])[None, :]
+        beyond = (places >= lengths[:, None])[:, :, None]
+        turned = torch.where(beyond[:, :, 0], places, lengths[:, None] - 1 - places)[:, :, None]
+        states = self.embedding(tokens)
+        for rightward, leftward in zip(self.rightward, self.leftward, strict=True):
+            backwards = leftward(_turn(states, turned))[0]
+            states = torch.cat([rightward(states)[0], _turn(backwards, turned)], dim=2)
+            states = nn.functional.dropout(states, self.config.dropout, self.training)
+        pooled: torch.Tensor = states.masked_fill(beyond, -torch.inf).amax(1)
         return pooled
 
     @torch.inference_mode()
@@ -81,7 +88,8 @@ class BiLstmModel(nn.Module):
         for rows in exact_length_batches(tokens.lengths, ROWS_AT_ONCE):
             ids = torch.from_numpy(tokens.take(rows).ids.reshape(len(rows), -1))
             full = nn.functional.pad(ids, (0, 1, 0, ROWS_AT_ONCE - len(rows)), value=EOS)
-            vectors[rows] = self.lstm(self.embedding(full))[0].amax(1).numpy()[: len(rows)]
+            lengths = torch.full((ROWS_AT_ONCE,), full.shape[1])
+            vectors[rows] = self(full, lengths).numpy()[: len(rows)]
         return vectors
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -123,6 +131,10 @@ class Decoder(nn.Module):
         states, _ = self.lstm(steps, (hidden, cell))
         scores: torch.Tensor = self.output(self.reduce(states))
         return scores
+
+
+def _turn(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    return states.gather(1, places.expand(-1, -1, states.shape[2]))
 
 
 def draw_weights(module: nn.Module, generator: torch.Generator) -> None:

@@ -6,73 +6,22 @@ import contextlib
 import json
 import logging
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from storage.errors import ConfigError, ShardError, SourceError
 from storage.files import Filesystem, atomic_writer, is_local, locate, outside_world, read_bytes, write_bytes
-from storage.fingerprint import fingerprint
+from storage.jobs import Input, Job, Slot, Tally
 from storage.manifest import Artifact, Dataset, Manifest, Quarantined, Reference, Shard, Source, safe_path
 from storage.processes import run_in_child
 from storage.tables import TableWriter, read_batches, read_table
 
 _logger = logging.getLogger(__name__)
-
-Tally = Counter[str]  # reason -> rows dropped for it
-Input = Dataset | Artifact | Source | str
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One thing that a job makes: its name and partition, and the key under which the job yields its tables."""
-
-    name: str
-    partition: str
-    key: str = ""
-
-    def __post_init__(self) -> None:
-        """Without a key of its own, a slot goes by its name."""
-        if not self.key:
-            object.__setattr__(self, "key", self.name)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One unit of work and of retry: what to compute, from what, under which settings.
-
-    `compute(tally, settings, *inputs)` is a module-level generator. Each input arrives as Rows (a Dataset), Files (an
-    Artifact), SourceFile (a Source) or itself (a string); a tuple of inputs arrives as a list of these. For datasets it
-    yields (slot key, table), where a key that no slot has is passed over: a stage may find more than was asked for. For
-    artifacts it yields (file name, chunks of bytes). It counts what it drops in `tally`, by reason.
-
-    `transient` names settings that change nothing of what is computed (where things lie, what is accepted later).
-    """
-
-    stage: str
-    version: int
-    settings: BaseModel | None
-    inputs: tuple[Input | tuple[Input, ...], ...]
-    outputs: tuple[Slot, ...]
-    compute: Callable[..., Iterator[tuple[str, Any]]]
-    transient: frozenset[str] = frozenset()
-
-    def fingerprint(self, slot: Slot) -> str:
-        """Name of what this job puts into a slot."""
-        inputs = [_names(one) for one in self.inputs]
-        return fingerprint(
-            self.stage, self.version, self.settings, [*inputs, slot.name, slot.partition], exclude=self.transient
-        )
-
-    def flat_inputs(self) -> list[Input]:
-        """Return all inputs, those in groups too."""
-        return [one for group in self.inputs for one in (group if isinstance(group, tuple) else (group,))]
 
 
 @dataclass(frozen=True)
@@ -95,8 +44,7 @@ class Store:
 
     def finished(self, job: Job, slot: Slot) -> Reference | None:
         """Return the slot's reference if an earlier run completed it."""
-        kind = Dataset if _is_table(slot) else Artifact
-        reference = kind(name=slot.name, partition=slot.partition, fingerprint=job.fingerprint(slot))
+        reference = job.reference(slot)
         manifest = self._manifest(reference)
         return reference.model_copy(update={"rows": manifest.rows}) if manifest else None
 
@@ -229,18 +177,6 @@ class SourceFile:
             yield handle
 
 
-def _is_table(slot: Slot) -> bool:
-    from storage.schemas import SCHEMAS
-
-    return slot.name in SCHEMAS or slot.name == "embeddings"
-
-
-def _names(one: Input | tuple[Input, ...]) -> Any:
-    if isinstance(one, tuple):
-        return [_names(part) for part in one]
-    return one if isinstance(one, str) else one.fingerprint
-
-
 def _handle(store: Store, one: Input | tuple[Input, ...]) -> Any:
     if isinstance(one, tuple):
         return [_handle(store, part) for part in one]
@@ -255,16 +191,10 @@ def _compute_and_write(store: Store, job: Job, missing: tuple[Slot, ...]) -> Non
     """Run a job and write the missing slots: files first, manifests last."""
     started, tally, quarantined = datetime.now(UTC), Tally(), list[Quarantined]()
     produced = job.compute(tally, job.settings, *(_handle(store, one) for one in job.inputs))
-    writer = _write_tables if _is_table(job.outputs[0]) else _write_files
+    writer = _write_tables if job.outputs[0].is_table else _write_files
     shards = writer(store, job, missing, _quarantining(produced, job, quarantined))
     for slot in missing:
-        reference = Reference(
-            kind="datasets" if _is_table(slot) else "artifacts",
-            name=slot.name,
-            partition=slot.partition,
-            fingerprint=job.fingerprint(slot),
-            rows=sum(shard.rows for shard in shards[slot.key]),
-        )
+        reference = job.reference(slot, sum(shard.rows for shard in shards[slot.key]))
         manifest = Manifest(
             reference=reference,
             stage=job.stage,
@@ -272,7 +202,7 @@ def _compute_and_write(store: Store, job: Job, missing: tuple[Slot, ...]) -> Non
             settings=None if job.settings is None else job.settings.model_dump(mode="json"),
             inputs=list(job.flat_inputs()),
             shards=shards[slot.key],
-            rows_in=_rows_in(job),
+            rows_in=job.rows_in(),
             dropped=dict(sorted(tally.items())),
             quarantined=quarantined,
             software={name: installed_version(name) for name in ("babelmill", "pyarrow", "polars", "torch")},
@@ -282,12 +212,6 @@ def _compute_and_write(store: Store, job: Job, missing: tuple[Slot, ...]) -> Non
         )
         filesystem, root = store.place()
         write_bytes(filesystem, f"{root}/{reference.folder}/manifest.json", _pretty(manifest))
-
-
-def _rows_in(job: Job) -> int:
-    """Count the rows of the first dataset and of its like: of documents, say, but not of the scores beside them."""
-    datasets = [one for one in job.flat_inputs() if isinstance(one, Dataset)]
-    return sum(one.rows for one in datasets if one.name == datasets[0].name)
 
 
 def _quarantining(
@@ -307,7 +231,7 @@ def _write_tables(
     filesystem, root = store.place()
     with contextlib.ExitStack() as stack:
         writers = {
-            slot.key: stack.enter_context(TableWriter(filesystem, f"{root}/{_folder(job, slot)}", slot.name, store.run))
+            slot.key: stack.enter_context(TableWriter(filesystem, f"{root}/{job.folder(slot)}", slot.name, store.run))
             for slot in missing
         }
         for key, table in produced:
@@ -322,16 +246,11 @@ def _write_files(
     filesystem, root = store.place()
     shards: list[Shard] = []
     for file, chunks in produced:
-        with atomic_writer(filesystem, f"{root}/{_folder(job, missing[0])}/{safe_path(file)}") as sink:
+        with atomic_writer(filesystem, f"{root}/{job.folder(missing[0])}/{safe_path(file)}") as sink:
             for chunk in chunks:
                 sink.write(chunk)
         shards.append(Shard(path=file, rows=0, bytes=sink.bytes, digest=sink.digest))
     return {missing[0].key: shards}
-
-
-def _folder(job: Job, slot: Slot) -> str:
-    kind = "datasets" if _is_table(slot) else "artifacts"
-    return f"{kind}/{slot.name}/{slot.partition}/{job.fingerprint(slot)}"
 
 
 def _pretty(manifest: Manifest) -> bytes:

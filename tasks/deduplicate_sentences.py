@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.schemas import empty
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.text.deduplication import unique_sentences
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from encoder.inference import SentenceEncoder
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.schemas import ID, embeddings_schema
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 
 VERSION = 1

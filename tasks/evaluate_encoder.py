@@ -16,9 +16,10 @@ from encoder.evaluation import retrieval_accuracy, xsim
 from encoder.inference import SentenceEncoder
 from storage.errors import ConfigError
 from storage.fingerprint import Settings
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact
 from storage.sources import list_sources
-from storage.store import Job, Slot, SourceFile, Store, Tally
+from storage.store import SourceFile, Store
 from tasks import stage
 
 VERSION = 1

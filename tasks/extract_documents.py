@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset, Source, safe_name
-from storage.store import Job, Slot, SourceFile, Store, Tally
+from storage.store import SourceFile, Store
 from tasks import stage
 from tasks.formats.documents import ExtractConfig, read_documents
 

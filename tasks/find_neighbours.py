@@ -9,8 +9,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from storage.fingerprint import Settings
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.embed_sentences import vectors_of
 from tasks.similarity.neighbour_tables import neighbour_table

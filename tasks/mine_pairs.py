@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.similarity.neighbour_tables import merge_tables
 from tasks.similarity.retrieval import MineConfig, mine

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from storage.fingerprint import Settings
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact, Dataset
 from storage.schemas import schema_of
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.formats.data_card import CardFacts, write_card
 from tasks.formats.monolingual import write_lines

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.schemas import conform
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.filters.verdicts import LIMITS
 from tasks.text.quality import DocumentFilter

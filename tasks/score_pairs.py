@@ -7,8 +7,9 @@ from functools import cache, partial
 
 import pyarrow as pa
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.filters import PairFilter
 from tasks.filters.verdicts import LIMITS

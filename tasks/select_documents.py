@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.schemas import ID, MINHASHES, empty, schema_of
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.similarity.minhash import MinHashConfig, first_duplicates, signatures
 from tasks.text.selection import SelectDocumentsConfig, split_by_fate, verdicts

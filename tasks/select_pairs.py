@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from storage.fingerprint import Settings
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Job, Rows, Slot, Store, Tally
+from storage.store import Rows, Store
 from tasks import stage
 from tasks.filters import LanguageAgreement, LengthRatio, LetterShare, NumberMatch, Overlap, PairFilter
 from tasks.filters.verdicts import split_pairs

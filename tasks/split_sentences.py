@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset, Source
 from storage.sources import local_copy
-from storage.store import Job, Rows, Slot, SourceFile, Store, Tally
+from storage.store import Rows, SourceFile, Store
 from tasks import stage
 from tasks.text.language import load_identifier
 from tasks.text.sentences import SentenceConfig, document_sentences

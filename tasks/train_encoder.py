@@ -14,8 +14,9 @@ from encoder.checkpoint import pack
 from encoder.training import Step, TrainingConfig, train
 from encoder.vocabulary import Vocabulary
 from storage.errors import ConfigError
+from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact, Dataset
-from storage.store import Files, Job, Rows, Slot, Store, Tally
+from storage.store import Files, Rows, Store
 from tasks import stage
 
 VERSION = 1

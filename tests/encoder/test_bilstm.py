@@ -30,7 +30,7 @@ def test_the_release_of_laser_has_this_shape() -> None:
     with torch.device("meta"):
         laser = BiLstmModel(BiLstmConfig(), 100)
     assert laser.dimension == 1024
-    assert [tuple(laser.lstm.weight_ih_l0.shape), tuple(laser.lstm.weight_ih_l4_reverse.shape)] == [
+    assert [tuple(side[layer].weight_ih_l0.shape) for side, layer in ((laser.rightward, 0), (laser.leftward, 4))] == [
         (2048, 320),
         (2048, 1024),
     ]
@@ -60,3 +60,15 @@ def test_the_decoder_sees_the_vector_and_the_language_at_every_step_and_no_futur
     changed = decoder(vectors, later, 0)
     torch.testing.assert_close(changed[:, :2], scores[:, :2])
     assert not torch.allclose(changed[:, 2], scores[:, 2])
+
+
+def test_the_encoder_is_torchs_bidirectional_lstm() -> None:
+    made = model()
+    theirs = torch.nn.LSTM(6, 10, 2, batch_first=True, bidirectional=True)
+    for layer in range(2):
+        for side, suffix in ((made.rightward, ""), (made.leftward, "_reverse")):
+            for name, weight in side[layer].named_parameters():
+                getattr(theirs, name.replace("l0", f"l{layer}") + suffix).data.copy_(weight.data)
+    tokens = torch.tensor([[5, 6, 7, EOS]])
+    wanted = theirs(made.embedding(tokens))[0].amax(1)
+    torch.testing.assert_close(made(tokens, torch.tensor([4])), wanted)

@@ -83,11 +83,17 @@ class Built:
         return {file.path: filesystem.cat_file(path) for file, path in zip(files, paths, strict=True)}
 
 
-def wait_until(happened: Callable[[], Any], seconds: float, what: str) -> None:
+def await_event(happened: Callable[[], Any], seconds: float, what: str) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[[Callable[[], Any], float, str], None]:
+    """Look again and again whether something has happened."""
+    return await_event
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +132,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         ) as server,
     ):
         try:
-            wait_until(is_up, 120, "the start of the Prefect server")
+            await_event(is_up, 120, "the start of the Prefect server")
             yield url
         finally:
             server.terminate()
@@ -134,6 +140,16 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a process whose flow runs report to the session's server."""
+    return os.environ | {
+        "PREFECT_API_URL": prefect_server,
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("home")),
+        "PYTHONPATH": str(REPOSITORY),
+    }
 
 
 @pytest.fixture(scope="session")

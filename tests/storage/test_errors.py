@@ -6,9 +6,10 @@ import pytest
 from prefect.states import Failed
 
 from storage.errors import ConfigError, CorpusError, SchemaError, ShardError, SourceError
+from storage.jobs import Job, Slot
 from storage.schemas import empty
 from storage.sources import list_sources
-from storage.store import Job, Slot, Store
+from storage.store import Store
 from tasks import worth_retrying
 
 

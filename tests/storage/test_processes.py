@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from storage.errors import SchemaError, ShardError, SourceError
+from storage.jobs import Job, Slot
 from storage.processes import run_in_child, stop_children
-from storage.store import Job, Slot, Store
+from storage.store import Store
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 

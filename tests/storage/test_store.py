@@ -15,11 +15,12 @@ from pydantic import Field
 from storage.errors import ConfigError, SchemaError, ShardError, SourceError
 from storage.files import is_local, locate, write_bytes
 from storage.fingerprint import Settings, digest
+from storage.jobs import Job, Slot
 from storage.manifest import Manifest
 from storage.schemas import ID, check, embeddings_schema, empty
 from storage.snapshots import commit
 from storage.sources import list_sources
-from storage.store import Job, Slot, SourceFile, Store
+from storage.store import SourceFile, Store
 from storage.tables import ROW_GROUP
 
 
@@ -208,7 +209,8 @@ def test_leftovers_are_invisible(any_store):
 DYING = """
 import os, signal, sys
 from tests_of_a_crash import many_scores
-from storage.store import Job, Slot, Store
+from storage.jobs import Job, Slot
+from storage.store import Store
 
 def compute(tally, settings):
     yield "pair_scores", many_scores()
