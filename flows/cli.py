@@ -32,10 +32,12 @@ def build(config: Config) -> None:
     with reporting():
         from flows.config import CorpusConfig
         from flows.loading import load_config
-        from flows.running import run_build, show_build
+        from flows.running import run_build, show_counts, show_places
 
         settings = load_config(config, CorpusConfig)
-        show_build(run_build(settings), settings)
+        report = run_build(settings)
+        show_counts(report)
+        show_places(report, settings)
 
 
 @app.command()
@@ -43,12 +45,13 @@ def demo(root: Root = "demo") -> None:
     """Build the sample corpus that comes with babelmill, and score its pairs against the gold."""
     with reporting():
         from flows.demo import demo_config, show_gold_scores
-        from flows.running import run_build, show_build
+        from flows.running import run_build, show_counts, show_places
 
         settings = demo_config(root)
         report = run_build(settings)
-        show_build(report, settings)
+        show_counts(report)
         show_gold_scores(report, settings)
+        show_places(report, settings)
 
 
 @app.command()
@@ -89,7 +92,7 @@ def mine(  # noqa: PLR0917 - typer makes options of them
     ] = None,
     encoder: EncoderName = "default",
     dim: Annotated[
-        int | None, typer.Option(help="Raw float32 embedding files of this dimension, as LASER writes.")
+        int | None, typer.Option(min=1, help="Raw float32 embedding files of this dimension, as LASER writes.")
     ] = None,
     margin: Annotated[str, typer.Option(help="ratio, distance or absolute.")] = "ratio",
     retrieval: Annotated[str, typer.Option(help="forward, backward, intersection or max.")] = "max",

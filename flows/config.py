@@ -92,9 +92,12 @@ class CorpusConfig(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [crawl.name for crawl in self.crawls]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"crawls: the name {', '.join(twice)} is used twice; each crawl needs its own")
+        if twice := _twice([crawl.name for crawl in self.crawls]):
+            raise ValueError(f"crawls: the name {twice} is used twice; each crawl needs its own")
+        if twice := _twice(self.languages):
+            raise ValueError(f"languages: {twice} is named twice")
+        if twice := _twice(["-".join(pair) for pair in self.pairs]):
+            raise ValueError(f"pairs: {twice} is named twice")
         for pair in self.pairs:
             if pair[0] == pair[1]:
                 raise ValueError(f"pairs: {pair[0]} cannot be paired with itself")
@@ -103,3 +106,8 @@ class CorpusConfig(Settings):
         if self.pivot and self.languages and self.pivot not in self.languages:
             raise ValueError(f"pivot: {self.pivot} is not among the languages; add it there")
         return self
+
+
+def _twice(names: list[str]) -> str:
+    """Return the names that occur more than once, as one text."""
+    return ", ".join(sorted({name for name in names if names.count(name) > 1}))

@@ -27,6 +27,8 @@ def load_config(path: Path, model: type[_Model], variables: Mapping[str, str] = 
         text = path.read_text("utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

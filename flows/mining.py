@@ -115,9 +115,11 @@ def read_vectors(path: Path, dim: int | None) -> npt.NDArray[np.float32]:
     try:
         if path.suffix == ".npy":
             array = np.load(path, allow_pickle=False)
+        elif dim is None:
+            raise ConfigError(f"{path} is no .npy file; for raw float32 numbers say their dimension by --dim")
         else:
             array = np.fromfile(path, np.float32)
-            if dim is None or array.size % dim:
+            if array.size % dim:
                 raise ConfigError(f"{path} does not hold whole rows of {dim} float32 numbers; check --dim")
             array = array.reshape(-1, dim)
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from flows.config import CorpusConfig
 from flows.opening import open_store, sources_of
 from flows.report import BuildReport
 from flows.terminal import WithoutTraceback, say, show_table
+from storage.errors import SourceError
 
 _SETTLE_SECONDS = 20.0
 
@@ -36,10 +37,35 @@ def run_build(config: CorpusConfig) -> BuildReport:
 
 
 def run_flow(flow: Flow[Any, Any], config: Any) -> Any:
-    """Run a flow in this process with its one parameter."""
+    """Run a flow in this process with its one parameter.
+
+    Raises:
+        CorpusError: what the flow raised.
+        SourceError: if there is no Prefect server to run it on.
+    """
+    reach_server()
     for handler in logging.getLogger("prefect").handlers + logging.getLogger("prefect.flow_runs").handlers:
         handler.addFilter(WithoutTraceback())
     return flow(config)
+
+
+def reach_server() -> None:
+    """Make sure that a Prefect server answers: the user's, or else a private one, which is started.
+
+    Raises:
+        SourceError: if none does.
+    """
+    url = get_current_settings().api.url
+    try:
+        with get_client(sync_client=True) as client:
+            failure = client.api_healthcheck()
+    except RuntimeError as error:
+        raise SourceError(f"Prefect's private server did not start: {error}") from error
+    if failure is not None:
+        raise SourceError(
+            f"no Prefect server answers at {url}: start it with `prefect server start`, or run with a private one "
+            "by unsetting PREFECT_API_URL; `prefect config view` shows where it is set"
+        ) from failure
 
 
 def settle(flow_run: str) -> None:
@@ -57,8 +83,8 @@ def settle(flow_run: str) -> None:
             time.sleep(0.5)
 
 
-def show_build(report: BuildReport, config: CorpusConfig) -> None:
-    """Print what a build made and where it is."""
+def show_counts(report: BuildReport) -> None:
+    """Print what a build made, and what it left out and why."""
     show_table("From records to pairs", [{"step": step, "rows": rows} for step, rows in report.funnel.items()])
     left_out = [
         {"what": what, "reason": reason, "rows": rows}
@@ -73,6 +99,10 @@ def show_build(report: BuildReport, config: CorpusConfig) -> None:
     show_table("Quarantined files", [{"file": file, "reason": why} for file, why in report.quarantined.items()])
     show_table("Sentences", [{"language": label, "unique": rows} for label, rows in report.sentences.items()])
     show_table("Sentence pairs", [{"pair": pair, "rows": rows} for pair, rows in report.pairs.items()])
+
+
+def show_places(report: BuildReport, config: CorpusConfig) -> None:
+    """Print where the corpora are and how to look further."""
     news = "is new" if report.is_new else "was there already; nothing was written"
     say(f"Version {report.version} of {report.corpus} {news}.")
     say(f"Corpora:      {report.release}")

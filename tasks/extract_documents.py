@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ def extract_documents(store: Store, crawl: str, file: Source, config: ExtractCon
 
 
 def _extract(tally: Tally, config: ExtractConfig, crawl: str, file: SourceFile) -> Iterator[tuple[str, pa.Table]]:
+    logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # it complains of every bad page; a reason is enough
     with file.open() as stream:
         for table in read_documents(stream, crawl, file.source.name, config):
             for entry in pc.value_counts(table["reason"].drop_null()).to_pylist():

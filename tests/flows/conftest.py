@@ -198,7 +198,7 @@ def crawls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def build_config(crawls: dict[str, str], tiny_encoder: str) -> Callable[..., dict[str, Any]]:
     """Settings of a build as plain values, as a YAML file has them: root, names of crawls, and whatever differs."""
 
-    def settings(root: Path | str, names: tuple[str, ...] = (FIRST, SECOND), **changes: Any) -> dict[str, Any]:
+    def settings(root: Path | str, names: tuple[str, ...] = (FIRST, SECOND), /, **changes: Any) -> dict[str, Any]:
         values = {
             "root": str(root),
             "corpus": "tiny",
