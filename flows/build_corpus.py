@@ -62,8 +62,8 @@ def build(store: Store, config: CorpusConfig, crawls: list[Crawl]) -> Corpus:
     progress = Progress(config.corpus)
     files = sources_of(store, crawls)
     model = language_model(store, config.identify)
-    encoder = encoder_of(store, config)
     corpus = Corpus(config.corpus, crawls=[crawl.name for crawl in crawls])
+    encoder = encoder_of(store, config, corpus)
     scored = build_documents(store, config, files, model, progress)
     check_quarantine(store, scored, config.max_quarantined)
     corpus.take_scored(scored)
@@ -79,11 +79,12 @@ def build(store: Store, config: CorpusConfig, crawls: list[Crawl]) -> Corpus:
     return corpus
 
 
-def encoder_of(store: Store, config: CorpusConfig) -> SentenceEncoder:
+def encoder_of(store: Store, config: CorpusConfig, corpus: Corpus) -> SentenceEncoder:
     """Return the encoder of a build: a named one, or one that is trained first from the recipe."""
     if isinstance(config.encoder, str):
         return named_encoder(config.encoder)
-    return trained_encoder(store, encoder_from(store, config.corpus, config.encoder))
+    corpus.trained = encoder_from(store, config.corpus, config.encoder)
+    return trained_encoder(store, corpus.trained)
 
 
 def build_documents(

@@ -29,6 +29,7 @@ class Corpus:
     pairs: dict[Pair, Dataset] = field(default_factory=dict)
     corpora: dict[Pair, Dataset] = field(default_factory=dict)
     rejected_pairs: dict[Pair, Dataset] = field(default_factory=dict)
+    trained: Artifact | None = None  # the encoder, if this build trained it
     release: Artifact | None = None
 
     def take_scored(self, scored: dict[str, list[Scored]]) -> None:
@@ -72,6 +73,5 @@ class Corpus:
             *self.corpora.values(),
             *self.rejected_pairs.values(),
         ]
-        return [
-            Reference.model_validate(one.model_dump()) for one in (*tables, *([self.release] if self.release else []))
-        ]
+        artifacts = [one for one in (self.trained, self.release) if one is not None]
+        return [Reference.model_validate(one.model_dump()) for one in (*tables, *artifacts)]

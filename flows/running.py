@@ -15,7 +15,7 @@ from prefect.settings import get_current_settings
 
 from flows.build_corpus import build_corpus
 from flows.config import CorpusConfig
-from flows.opening import open_store, sources_of
+from flows.opening import named_encoder, open_store, sources_of
 from flows.report import BuildReport
 from flows.terminal import WithoutTraceback, say, show_table
 from storage.errors import SourceError
@@ -30,6 +30,8 @@ def run_build(config: CorpusConfig) -> BuildReport:
         CorpusError: what the flow raised.
     """
     sources_of(open_store(config.root, config.resources), config.crawls)  # refuse before a server is started
+    if isinstance(config.encoder, str):
+        named_encoder(config.encoder)
     report: BuildReport = run_flow(build_corpus, config)
     if report.flow_run:
         settle(report.flow_run)
@@ -45,7 +47,8 @@ def run_flow(flow: Flow[Any, Any], config: Any) -> Any:
     """
     reach_server()
     for handler in logging.getLogger("prefect").handlers + logging.getLogger("prefect.flow_runs").handlers:
-        handler.addFilter(WithoutTraceback())
+        if not any(isinstance(one, WithoutTraceback) for one in handler.filters):
+            handler.addFilter(WithoutTraceback())
     return flow(config)
 
 

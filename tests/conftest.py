@@ -1,4 +1,4 @@
-"""What tests of several folders need: a store, an S3 to write to, a Prefect server, and no child left behind."""
+"""What tests of several folders need: a store, an S3 to write to, and no child left behind."""
 
 from __future__ import annotations
 
@@ -67,27 +67,6 @@ def s3_root(s3_secret: str) -> str:
     bucket = f"bucket-{uuid.uuid4().hex}"
     fsspec.filesystem("s3").mkdir(bucket)
     return f"s3://{bucket}/root"
-
-
-@pytest.fixture(scope="session")
-def prefect_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server of this session alone, for tests that run flows."""
-    from prefect.settings import (
-        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
-        PREFECT_HOME,
-        PREFECT_LOGGING_TO_API_ENABLED,
-        temporary_settings,
-    )
-    from prefect.testing.utilities import prefect_test_harness
-
-    home = tmp_path_factory.mktemp("prefect")
-    with (
-        temporary_settings({PREFECT_HOME: home}),
-        prefect_test_harness(server_startup_timeout=180),
-        # joining the heartbeat's thread costs each flow run a second
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}),
-    ):
-        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

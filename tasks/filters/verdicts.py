@@ -13,7 +13,7 @@ import pyarrow as pa
 from storage.schemas import conform
 
 PASSED = -1
-LIMITS = frozenset({"limit"})  # of every filter: the setting that changes what is accepted, but no score
+LIMITS = frozenset({"limit", "least"})  # settings of filters that change what is accepted, but no score
 
 
 class Accepts(Protocol):

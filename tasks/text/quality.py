@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ class TextLength(Settings):
     2025); here short ones pass, since what is mined is sentences.
     """
 
-    thresholds: ClassVar[frozenset[str]] = frozenset({"limit"})
     kind: Literal["text_length"] = "text_length"
     limit: Annotated[float, Field(ge=0, description="Fewest characters of a document")] = 200.0
 
@@ -47,7 +46,6 @@ class TextLength(Settings):
 class LanguageConfidence(Settings):
     """The model's confidence in the language of a document; the limit is that of CCNet (Wenzek et al. 2020)."""
 
-    thresholds: ClassVar[frozenset[str]] = frozenset({"limit"})
     kind: Literal["language_confidence"] = "language_confidence"
     limit: Annotated[float, Field(ge=0, le=1, description="Least confidence in the language")] = 0.5
 
@@ -67,7 +65,6 @@ class LetterShare(Settings):
     sentences in each of 204 languages (FLORES-200 devtest) one in a thousand has less than .72.
     """
 
-    thresholds: ClassVar[frozenset[str]] = frozenset({"limit"})
     kind: Literal["letter_share"] = "letter_share"
     limit: Annotated[float, Field(ge=0, le=1, description="Least share of letters among visible characters")] = 0.7
 
@@ -88,7 +85,6 @@ class RepeatedLines(Settings):
     Gopher's limits are .2 of the characters and .3 of the lines (Rae et al. 2021, table A1).
     """
 
-    thresholds: ClassVar[frozenset[str]] = frozenset({"limit"})
     kind: Literal["repeated_lines"] = "repeated_lines"
     limit: Annotated[float, Field(ge=0, le=1, description="Largest share of characters in repeated lines")] = 0.2
 
@@ -122,7 +118,6 @@ class MeanWordLength(Settings):
     go from 3.4 (Fon, Korean) to 9.1 (Malayalam), and to 14.3 in its South Azerbaijani; hence 2.5 and 15.
     """
 
-    thresholds: ClassVar[frozenset[str]] = frozenset({"limit", "least"})
     kind: Literal["mean_word_length"] = "mean_word_length"
     limit: Annotated[float, Field(ge=1, description="Longest mean word")] = 15.0
     least: Annotated[float, Field(ge=0, description="Shortest mean word")] = 2.5
@@ -143,7 +138,6 @@ class MeanWordLength(Settings):
 class Mojibake(Settings):
     """Share of characters that are UTF-8 read as Latin-1, or replacement characters; the limit is our own."""
 
-    thresholds: ClassVar[frozenset[str]] = frozenset({"limit"})
     kind: Literal["mojibake"] = "mojibake"
     limit: Annotated[float, Field(ge=0, le=1, description="Largest share of wrongly decoded characters")] = 0.01
 

@@ -21,6 +21,7 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_ENABLED,
     temporary_settings,
 )
+from typer.testing import CliRunner, Result
 
 from encoder.bitext import Bitext
 from encoder.checkpoint import pack
@@ -28,6 +29,7 @@ from encoder.static import StaticConfig
 from encoder.training import TrainingConfig, train
 from encoder.vocabulary import Vocabulary, VocabularyConfig, train_vocabulary
 from flows.build_corpus import build_corpus
+from flows.cli import app
 from flows.config import CorpusConfig
 from flows.report import BuildReport
 from storage.manifest import Manifest, Reference
@@ -227,3 +229,44 @@ def build(in_process: None, build_config: Callable[..., dict[str, Any]]) -> Call
 def whole(build: Callable[..., Built], tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Both crawls built at once, undisturbed."""
     return build(tmp_path_factory.mktemp("whole"))
+
+
+class CommandLine:
+    """The command `babelmill` in this process; an exception that is no message and exit code fails the test."""
+
+    def __call__(self, *arguments: object) -> Result:
+        """Run it with some arguments."""
+        result = CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+        assert "Traceback" not in result.output
+        return result
+
+    def lines(self, *arguments: object) -> list[str]:
+        """The output of a command that ends well."""
+        result = self(*arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+
+    def refused(self, *arguments: object) -> str:
+        """The one message of a command that was asked wrongly."""
+        result = self(*arguments)
+        assert result.exit_code == 2, result.output
+        assert not result.stdout
+        assert result.stderr.startswith("babelmill: ")
+        return result.stderr
+
+
+@pytest.fixture(scope="session")
+def babelmill(in_process: None) -> CommandLine:
+    """The command line; should a flow run come of it, it reports to the session's server."""
+    return CommandLine()
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Sixty sentences in German and English, line by line, of which the encoder has seen none."""
+    folder = tmp_path_factory.mktemp("texts")
+    rows = [line.split("\t") for line in (SAMPLES / "seed" / "multiway.tsv").read_text("utf-8").splitlines()[1:]]
+    files = [folder / "deu_Latn.txt", folder / "eng_Latn.txt"]
+    for file in files:
+        file.write_text("".join(f"{text}\n" for _, label, text in rows if label == file.stem), "utf-8")
+    return files

@@ -45,10 +45,10 @@ def test_a_build_that_is_killed_three_times_ends_as_one_that_was_not(
     build, build_config, whole, prefect_environment, wait_until, tmp_path
 ):
     root, config = tmp_path / "root", tmp_path / "corpus.yaml"
-    config.write_text(yaml.safe_dump(build_config(root, resources={"workers": 2, "threads": 1})))
     done = {}
-    # the group with its children; the process alone, as the kernel does when memory ends; the group again
-    for stage, kill in (("languages", os.killpg), ("sentences", os.kill), ("neighbours", os.killpg)):
+    # in the middle it has children, and only their parent is killed, as the kernel does when memory ends
+    for stage, kill, workers in (("languages", os.killpg, 0), ("sentences", os.kill, 2), ("neighbours", os.killpg, 0)):
+        config.write_text(yaml.safe_dump(build_config(root, resources={"workers": workers, "threads": 1})))
         killed_at(stage, kill, config, prefect_environment, wait_until)
         now = manifests(root)
         assert {path: now.get(path) for path in done} == done  # what was done before was not done again
