@@ -97,7 +97,7 @@ def mine(  # noqa: PLR0917 - typer makes options of them
     margin: Annotated[str, typer.Option(help="ratio, distance or absolute.")] = "ratio",
     retrieval: Annotated[str, typer.Option(help="forward, backward, intersection or max.")] = "max",
     k: Annotated[int, typer.Option("--k", "-k", help="Neighbours per side.")] = 4,
-    threshold: Annotated[float, typer.Option(help="Least margin of a pair.")] = 1.06,
+    threshold: Annotated[float, typer.Option(help="Least margin of a pair.")] = 1.15,
 ) -> None:
     """Mine sentence pairs from two files: lines of margin, source, target (of embeddings: row numbers)."""
     with reporting():

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
+import hypothesis
 import pytest
 
 from storage.processes import stop_children
 from storage.store import Store
+
+hypothesis.settings.register_profile("babelmill", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("babelmill")
 
 
 @pytest.fixture
