@@ -143,6 +143,7 @@ def _facts(
         sentences={language: _rows(parts) for language, parts in sentences.items()},
         documents=per_language,
         pairs={rows.dataset.partition: rows.dataset.rows for rows in corpora},
+        formats=config.formats,
         settings={"personal data": config.pii},
     )
 

@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 
 from tasks.text.labels import bcp47
 
+_FILES = (  # format, file, what it holds; Parquet always is there
+    ("", "`monolingual/LANG.documents.parquet`", "kept documents with url, language and confidence"),
+    ("", "`monolingual/LANG.sentences.parquet`", "each sentence once, with its first document"),
+    ("text", "`monolingual/LANG.sentences.txt`", "the same sentences, one a line"),
+    ("", "`bilingual/A-B.parquet`", "pairs with cosine, margin and the WARC record of both sides"),
+    ("tmx", "`bilingual/A-B.tmx`", "the same pairs as TMX 1.4"),
+    ("moses", "`bilingual/A-B.A`, `bilingual/A-B.B`", "the same pairs as two line-aligned files (Moses)"),
+)
+
 
 @dataclass(frozen=True)
 class CardFacts:
@@ -19,6 +28,7 @@ class CardFacts:
     sentences: Mapping[str, int]  # language -> unique sentences
     documents: Mapping[str, int]  # language -> kept documents
     pairs: Mapping[str, int]  # "deu_Latn-eng_Latn" -> pairs
+    formats: Sequence[str] = ()  # of tmx, moses and text, those that were written
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -33,13 +43,7 @@ def write_card(facts: CardFacts) -> str:
             "",
             "## Files",
             "",
-            "| file | holds |",
-            "|---|---|",
-            "| `monolingual/LANG.documents.parquet` | kept documents with url, language and confidence |",
-            "| `monolingual/LANG.sentences.parquet`, `.txt` | each sentence once, with its first document |",
-            "| `bilingual/A-B.parquet` | pairs with cosine, margin and the WARC record of both sides |",
-            "| `bilingual/A-B.tmx` | the same pairs as TMX 1.4 |",
-            "| `bilingual/A-B.A`, `bilingual/A-B.B` | the same pairs as two line-aligned files (Moses) |",
+            *_table(("file", "holds"), [row for format_, *row in _FILES if format_ in ("", *facts.formats)]),
             "",
             f"Crawls, in the order in which they came: {', '.join(f'`{crawl}`' for crawl in facts.crawls)}.",
             "",

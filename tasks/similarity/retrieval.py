@@ -24,7 +24,7 @@ class MineConfig(Settings):
     """Which neighbours are pairs.
 
     The defaults are LASER's for BUCC (ratio, max, k = 4). A threshold belongs to one encoder and one k; the default
-    lies between the best of the default encoder for Russian (1.14) and for German news (1.18): docs/evaluation.md.
+    lies between the best of the default encoder for Russian (1.13) and for German news (1.18): docs/evaluation.md.
     """
 
     margin: Annotated[Margin, Field(description="How a cosine is compared with those of the neighbourhoods")] = "ratio"

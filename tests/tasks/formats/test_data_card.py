@@ -20,11 +20,14 @@ def test_the_card_tells_languages_counts_and_reasons():
             sentences={"deu_Latn": 12, "zho_Hant": 3},
             documents={"deu_Latn": 4},
             pairs={"deu_Latn-zho_Hant": 2},
+            formats=["moses"],
         )
     )
     assert yaml.safe_load(card.split("---")[1]) == {"pretty_name": "news", "language": ["de", "zh-Hant"]}
     assert "| documents | near duplicate | 60 |" in card
     assert "| deu_Latn | 4 | 12 |" in card
+    assert "Moses" in card
+    assert "TMX" not in card
     assert "| deu_Latn-zho_Hant | 2 |" in card
     assert "`first`, `second`" in card
 
