@@ -28,5 +28,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $(READY)
 
+bench: $(READY)   # make bench WMT_NEWS=wmt_news.parquet
+	$(BIN)/python benchmarks/mining_quality.py $(WMT_NEWS)
+
 clean:
 	rm -rf .venv demo

@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Tatoeba(Settings):
-    """A folder of LASER's Tatoeba files: tatoeba.XXX-eng.XXX and tatoeba.XXX-eng.eng, line by line."""
+    """A folder of LASER's Tatoeba files, such as tatoeba.deu-eng.deu and tatoeba.deu-eng.eng, line by line."""
 
     kind: Literal["tatoeba"] = "tatoeba"
     path: Annotated[str, Field(description="The folder, local or any fsspec URL")]

@@ -17,7 +17,7 @@ from storage.store import Rows, Store
 from tasks import stage
 from tasks.formats.data_card import CardFacts, write_card
 from tasks.formats.monolingual import write_lines
-from tasks.formats.moses import write_moses
+from tasks.formats.moses import write_moses, write_tsv
 from tasks.formats.parquet_bytes import write_parquet
 from tasks.formats.tmx import write_tmx
 from tasks.text.masking import mask_spans
@@ -37,7 +37,7 @@ class PublishConfig(Settings):
         Field(description="E-mail addresses, IP and phone numbers: <email> and so on, or as is"),
     ] = "mask"
     formats: Annotated[
-        list[Literal["tmx", "moses", "text"]], Field(description="Written beside Parquet, which always is")
+        list[Literal["tmx", "moses", "tsv", "text"]], Field(description="Written beside Parquet, which always is")
     ] = ["tmx", "moses", "text"]
 
 
@@ -81,6 +81,8 @@ def _bilingual(rows: Rows, config: PublishConfig) -> Iterator[Piece]:
     yield f"bilingual/{pair}.parquet", write_parquet(tables(), schema)
     if "tmx" in config.formats:
         yield f"bilingual/{pair}.tmx", write_tmx(tables(), source, target)
+    if "tsv" in config.formats:
+        yield f"bilingual/{pair}.tsv", write_tsv(tables())
     if "moses" in config.formats:
         yield f"bilingual/{pair}.{source}", (lines for lines, _ in write_moses(tables()))
         yield f"bilingual/{pair}.{target}", (lines for _, lines in write_moses(tables()))

@@ -13,6 +13,7 @@ _FILES = (  # format, file, what it holds; Parquet always is there
     ("text", "`monolingual/LANG.sentences.txt`", "the same sentences, one a line"),
     ("", "`bilingual/A-B.parquet`", "pairs with cosine, margin and the WARC record of both sides"),
     ("tmx", "`bilingual/A-B.tmx`", "the same pairs as TMX 1.4"),
+    ("tsv", "`bilingual/A-B.tsv`", "margin, source, target and both addresses, without a header line"),
     ("moses", "`bilingual/A-B.A`, `bilingual/A-B.B`", "the same pairs as two line-aligned files (Moses)"),
 )
 
@@ -28,7 +29,7 @@ class CardFacts:
     sentences: Mapping[str, int]  # language -> unique sentences
     documents: Mapping[str, int]  # language -> kept documents
     pairs: Mapping[str, int]  # "deu_Latn-eng_Latn" -> pairs
-    formats: Sequence[str] = ()  # of tmx, moses and text, those that were written
+    formats: Sequence[str] = ()  # of tmx, moses, tsv and text, those that were written
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
