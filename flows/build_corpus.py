@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from encoder.inference import SentenceEncoder
+from flows.approval import await_approval
 from flows.config import CorpusConfig, Crawl
 from flows.corpus import Corpus
-from flows.opening import language_model, named_encoder, open_store, sources_of, trained_encoder
-from flows.progress import Progress
+from flows.opening import all_crawls, encoder_reference, language_model, open_store, sources_of
+from flows.planning import plan_build, remember_rates, show_plan
+from flows.removals import removed_from
 from flows.report import BuildReport, check_accounts, check_languages, check_quarantine, publish_report
+from flows.steps import PrefectSteps, Steps
 from flows.train_encoder import encoder_from
+from storage.leases import hold
 from storage.manifest import Dataset, Source
-from storage.snapshots import Snapshot, commit, latest
-from storage.store import Store
+from storage.planning import is_planned
+from storage.snapshots import Draft, Snapshot, commit, latest
+from storage.store import Index, Place, Store, typed
 from tasks.deduplicate_sentences import deduplicate_sentences
-from tasks.embed_sentences import embed_sentences
+from tasks.embed_sentences import EncoderReference, embed_sentences
 from tasks.extract_documents import extract_documents
 from tasks.find_neighbours import NeighbourConfig, find_neighbours
 from tasks.identify_languages import identify_languages
@@ -30,24 +34,51 @@ from tasks.score_pairs import score_pairs
 from tasks.select_documents import Scored, Selected, select_documents
 from tasks.select_pairs import select_pairs
 from tasks.split_sentences import split_sentences
-from tasks.survey_languages import survey_languages
+from tasks.survey_languages import languages_in, survey_languages
+
+_LONGEST_BUILD_SECONDS = 7 * 24 * 3600
+_PLACE_AND_SPEED = {"root", "resources", "credentials", "approval"}  # of the settings, what no version is about
 
 
-@flow(
-    flow_run_name="build-{config.corpus}",
-    description=__doc__,
-    task_runner=ThreadPoolTaskRunner[Any](max_workers=8),  # type: ignore[arg-type]  # its futures are a narrower type
-)
+@flow(flow_run_name="build-{config.corpus}", description=__doc__)
 def build_corpus(config: CorpusConfig = CorpusConfig()) -> BuildReport:
     """Build a corpus, or bring it up to date: whatever an earlier run finished is found and not done again."""
-    store = open_store(config.root, config.resources)
-    while True:  # once, unless another run of the same corpus commits in the meantime
-        base = latest(store, config.corpus)
-        crawls = in_order(config.crawls, base)
-        corpus = build(store, config, crawls)
-        snapshot = commit(store, base, config.corpus, [crawl.name for crawl in crawls], corpus.things())
-        if snapshot is not None:
-            return publish_report(store, corpus, snapshot, is_new=snapshot is not base)
+    with open_store(config.root, config.resources, config.credentials) as store:
+        return brought_up_to_date(store, config)
+
+
+def brought_up_to_date(store: Store, config: CorpusConfig, reason: str = "") -> BuildReport:
+    """Build the next version of a corpus inside whatever flow calls this, while no other run builds it."""
+    with building(store, config.corpus):
+        while True:  # once, unless a run that has lost its lease commits in the meantime
+            base = latest(store, config.corpus)
+            known = replace(store, earlier=places(base))
+            crawls = in_order(all_crawls(config), base)
+            show_plan(plan_build(known, config, crawls), config.corpus)
+            corpus = build(known, config, crawls, PrefectSteps(config.corpus))
+            draft = drafted(config, corpus, reason)
+            await_approval(known, config, base, draft)
+            snapshot = commit(known, base, draft)
+            if snapshot is not None:
+                remember_rates(known, corpus)
+                return publish_report(known, corpus, snapshot, base)
+
+
+def building(store: Store, corpus: str) -> AbstractContextManager[None]:
+    """Be the only run that changes a corpus; another one is waited for."""
+    return hold(store, f"build/{corpus}", _LONGEST_BUILD_SECONDS)
+
+
+def drafted(config: CorpusConfig, corpus: Corpus, reason: str) -> Draft:
+    """Return what a finished build would be as a version."""
+    named = sorted(config.crawls, key=lambda crawl: corpus.crawls.index(crawl.name))
+    settings = config.model_copy(update={"crawls": named}).model_dump(mode="json", exclude=_PLACE_AND_SPEED)
+    return Draft(corpus=config.corpus, crawls=corpus.crawls, things=corpus.things(), settings=settings, reason=reason)
+
+
+def places(base: Snapshot | None) -> Index[Place]:
+    """Return what a version has under each name and partition, for `Store.earlier`."""
+    return Index({(one.name, one.partition): typed(one) for one in (base.things if base else [])})
 
 
 def in_order(crawls: list[Crawl], base: Snapshot | None) -> list[Crawl]:
@@ -57,49 +88,52 @@ def in_order(crawls: list[Crawl], base: Snapshot | None) -> list[Crawl]:
     return sorted(crawls, key=lambda crawl: places.get(crawl.name, len(seen)))
 
 
-def build(store: Store, config: CorpusConfig, crawls: list[Crawl]) -> Corpus:
+def build(store: Store, config: CorpusConfig, crawls: list[Crawl], steps: Steps) -> Corpus:
     """Run every stage in order, for crawls in order."""
-    progress = Progress(config.corpus)
     files = sources_of(store, crawls)
     model = language_model(store, config.identify)
     corpus = Corpus(config.corpus, crawls=[crawl.name for crawl in crawls])
-    encoder = encoder_of(store, config, corpus)
-    scored = build_documents(store, config, files, model, progress)
-    check_quarantine(store, scored, config.max_quarantined)
+    encoder = encoder_of(store, config, corpus, steps)
+    scored = build_documents(store, config, files, model, steps)
+    steps.check(check_quarantine, store, scored, config.max_quarantined)
     corpus.take_scored(scored)
-    corpus.selected = select_in_order(store, config, scored, progress)
-    check_accounts(store, corpus)
-    corpus.languages = config.languages or survey_languages(store, corpus.kept(), config.min_documents)
-    corpus.sentences, corpus.unique = build_sentences(store, config, corpus, model, progress)
-    check_languages(corpus, config.languages)
-    corpus.embeddings = embed_all(store, corpus, encoder, progress)
-    for pair in progress.over("mine and select pairs", language_pairs(config, corpus.languages)):
-        build_pair(store, config, corpus, pair)
-    corpus.release = publish(store, config.corpus, corpus.release_inputs(), config.publish)
+    corpus.selected = select_in_order(store, config, scored, steps)
+    steps.check(check_accounts, store, corpus)
+    corpus.languages = config.languages or surveyed(store, config, corpus, steps)
+    corpus.sentences, corpus.unique = build_sentences(store, config, corpus, model, steps)
+    steps.check(check_languages, corpus, config.languages)
+    corpus.embeddings = embed_all(store, corpus, encoder, steps)
+    build_pairs(store, config, corpus, steps)
+    [corpus.release] = steps.each("publish", publish, [(store, config.corpus, corpus.release_inputs(), config.publish)])
     return corpus
 
 
-def encoder_of(store: Store, config: CorpusConfig, corpus: Corpus) -> SentenceEncoder:
+def encoder_of(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps) -> EncoderReference:
     """Return the encoder of a build: a named one, or one that is trained first from the recipe."""
     if isinstance(config.encoder, str):
-        return named_encoder(config.encoder)
-    corpus.trained = encoder_from(store, config.corpus, config.encoder)
-    return trained_encoder(store, corpus.trained)
+        return encoder_reference(store, config.encoder)
+    corpus.trained = encoder_from(store, config.corpus, config.encoder, steps)
+    if is_planned(corpus.trained):
+        return EncoderReference(artifact=corpus.trained, fingerprint=corpus.trained.content)
+    return encoder_reference(store, corpus.trained)
 
 
 def build_documents(
-    store: Store, config: CorpusConfig, files: dict[str, list[Source]], model: Source, progress: Progress
+    store: Store, config: CorpusConfig, files: dict[str, list[Source]], model: Source, steps: Steps
 ) -> dict[str, list[Scored]]:
     """Extract, identify and score the documents of every crawl file; files are worked on side by side."""
     places = [(crawl, file) for crawl, sources in files.items() for file in sources]
-    documents = progress.each(
-        "extract documents", extract_documents, [(store, crawl, file, config.extract) for crawl, file in places]
+    removals = removed_from(store, config.corpus, config.removals)
+    documents = steps.each(
+        "extract documents",
+        extract_documents,
+        [(store, crawl, file, config.extract, removals) for crawl, file in places],
     )
-    languages = progress.each(
+    languages = steps.each(
         "identify languages", identify_languages, [(store, part, model, config.identify) for part in documents]
     )
     filters = config.documents.filters
-    scores = progress.each(
+    scores = steps.each(
         "score documents",
         score_documents,
         [(store, part, labels, filters) for part, labels in zip(documents, languages, strict=True)],
@@ -111,44 +145,64 @@ def build_documents(
 
 
 def select_in_order(
-    store: Store, config: CorpusConfig, scored: dict[str, list[Scored]], progress: Progress
+    store: Store, config: CorpusConfig, scored: dict[str, list[Scored]], steps: Steps
 ) -> dict[str, Selected]:
     """Choose documents crawl after crawl: each is compared with what earlier ones kept."""
     selected: dict[str, Selected] = {}
-    for crawl in progress.over("select documents", scored):
+    for crawl, files in scored.items():
         earlier = [one.signatures for one in selected.values()]
-        selected[crawl] = select_documents(store, crawl, scored[crawl], earlier, config.documents)
+        [selected[crawl]] = steps.each(
+            f"select documents {crawl}", select_documents, [(store, crawl, files, earlier, config.documents)]
+        )
     return selected
 
 
+def surveyed(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps) -> list[str]:
+    """Return the languages that are found in enough documents."""
+    [survey] = steps.each("survey languages", survey_languages, [(store, config.corpus, corpus.kept())])
+    corpus.survey = survey
+    if is_planned(survey):  # a plan cannot look into what is not there; most likely the languages are as they were
+        return sorted({place.split("/")[0] for name, place in store.earlier.all() if name == "unique_sentences"})
+    return languages_in(store, survey, config.min_documents)
+
+
 def build_sentences(
-    store: Store, config: CorpusConfig, corpus: Corpus, model: Source, progress: Progress
+    store: Store, config: CorpusConfig, corpus: Corpus, model: Source, steps: Steps
 ) -> tuple[list[Dataset], dict[str, list[Dataset]]]:
     """Split documents into sentences and keep each sentence of a language once over all crawls."""
+    languages = corpus.languages
     places = [(crawl, part) for crawl, selected in corpus.selected.items() for part in selected.kept]
-    split = progress.each(
+    split = steps.each(
         "split sentences",
         split_sentences,
-        [(store, part, corpus.languages, model, config.sentences) for _, part in places],
+        [(store, part, languages, model, config.sentences) for _, part in places],
     )
-    unique: dict[str, list[Dataset]] = {language: [] for language in corpus.languages}
-    for crawl in progress.over("deduplicate sentences", corpus.crawls):
+    unique: dict[str, list[Dataset]] = {language: [] for language in languages}
+    for crawl in corpus.crawls:
         rows = [parts for (name, _), parts in zip(places, split, strict=True) if name == crawl]
         calls = [
             (store, language, crawl, [parts[place] for parts in rows], unique[language])
-            for place, language in enumerate(corpus.languages)
+            for place, language in enumerate(languages)
         ]
-        for language, part in zip(corpus.languages, progress.run(deduplicate_sentences, calls), strict=True):
+        found = steps.each(f"deduplicate sentences {crawl}", deduplicate_sentences, calls, languages)
+        for language, part in zip(languages, found, strict=True):
             unique[language] = [*unique[language], part]
     return [part for parts in split for part in parts], unique
 
 
-def embed_all(store: Store, corpus: Corpus, encoder: SentenceEncoder, progress: Progress) -> dict[str, list[Dataset]]:
-    """Embed every language's sentences, one crawl after another: each call uses all cores."""
-    return {
-        language: [embed_sentences(store, part, encoder) for part in corpus.unique[language]]
-        for language in progress.over("embed sentences", corpus.languages)
-    }
+def embed_all(store: Store, corpus: Corpus, encoder: EncoderReference, steps: Steps) -> dict[str, list[Dataset]]:
+    """Embed every language's sentences."""
+    places = [(language, part) for language, parts in corpus.unique.items() for part in parts]
+    found = steps.each(
+        "embed sentences",
+        embed_sentences,
+        [(store, part, encoder) for _, part in places],
+        [language for language, _ in places],
+    )
+    embeddings: dict[str, list[Dataset]] = {language: [] for language in corpus.languages}
+    for (language, _), part in zip(places, found, strict=True):
+        embeddings[language].append(part)
+    return embeddings
 
 
 def language_pairs(config: CorpusConfig, languages: list[str]) -> list[tuple[str, str]]:
@@ -160,21 +214,49 @@ def language_pairs(config: CorpusConfig, languages: list[str]) -> list[tuple[str
     return list(combinations(sorted(languages), 2))
 
 
-def build_pair(store: Store, config: CorpusConfig, corpus: Corpus, pair: tuple[str, str]) -> None:
-    """Search the grid of crawls by crawls, mine from the merged lists, and choose."""
-    source, target = pair
+def build_pairs(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps) -> None:
+    """Search the grid of crawls by crawls for every language pair, mine from the merged lists, and choose."""
+    pairs = language_pairs(config, corpus.languages)
+    names = [f"{source}-{target}" for source, target in pairs]
     search = NeighbourConfig(k=config.mine.k)
-    blocks = [
-        find_neighbours(store, left, right, search)
+    grid = [
+        (place, left, right)
+        for place, (source, target) in enumerate(pairs)
         for left in corpus.embeddings[source]
         for right in corpus.embeddings[target]
     ]
-    pairs = mine_pairs(store, f"{source}-{target}", blocks, config.mine)
-    sides = corpus.unique[source], corpus.unique[target]
-    scores = score_pairs(store, pairs, *sides, config.pair_filters.filters)
-    corpus.blocks.extend(blocks)
-    corpus.scores.extend(scores)
-    corpus.pairs[pair] = pairs
-    corpus.corpora[pair], corpus.rejected_pairs[pair] = select_pairs(
-        store, pairs, scores, *sides, corpus.documents, config.pair_filters
+    corpus.blocks = steps.each(
+        "find neighbours",
+        find_neighbours,
+        [(store, left, right, search) for _, left, right in grid],
+        [names[place] for place, _, _ in grid],
     )
+    blocks = [
+        [one for one, (at, _, _) in zip(corpus.blocks, grid, strict=True) if at == place] for place in range(len(pairs))
+    ]
+    mined = steps.each(
+        "mine pairs",
+        mine_pairs,
+        [(store, name, parts, config.mine) for name, parts in zip(names, blocks, strict=True)],
+        names,
+    )
+    sides = [(corpus.unique[source], corpus.unique[target]) for source, target in pairs]
+    scores = steps.each(
+        "score pairs",
+        score_pairs,
+        [(store, found, *both, config.pair_filters.filters) for found, both in zip(mined, sides, strict=True)],
+        names,
+    )
+    selected = steps.each(
+        "select pairs",
+        select_pairs,
+        [
+            (store, found, values, *both, corpus.documents, config.pair_filters)
+            for found, values, both in zip(mined, scores, sides, strict=True)
+        ],
+        names,
+    )
+    corpus.scores = [part for parts in scores for part in parts]
+    corpus.pairs = dict(zip(pairs, mined, strict=True))
+    corpus.corpora = {pair: good for pair, (good, _) in zip(pairs, selected, strict=True)}
+    corpus.rejected_pairs = {pair: bad for pair, (_, bad) in zip(pairs, selected, strict=True)}

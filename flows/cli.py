@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_operations import operations
 from flows.terminal import quiet_defaults, reporting
 
 app = typer.Typer(
@@ -135,6 +136,20 @@ def status(root: Root = "runs") -> None:
 
 
 @app.command()
+def plan(config: Config) -> None:
+    """Show what a build would do, and how long and how much it would take, before it is done."""
+    with reporting():
+        from flows.config import CorpusConfig
+        from flows.loading import load_config
+        from flows.running import planned
+        from flows.terminal import say, show_table
+
+        found = planned(load_config(config, CorpusConfig))
+        show_table("What a build would do", found.lines())
+        say(found.summary())
+
+
+@app.command()
 def trace(
     pair_id: Annotated[
         str, typer.Argument(help="32 hexadecimal digits: pair_id of a corpus or of its rejected pairs.")
@@ -157,6 +172,9 @@ def settings() -> None:
         from flows.config import CorpusConfig
 
         yaml.safe_dump(CorpusConfig().model_dump(mode="json"), sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+app.add_typer(operations)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from encoder.training import TrainingConfig
 from encoder.vocabulary import VocabularyConfig
+from flows.clusters import ClusterSettings
 from storage.fingerprint import Settings
 from tasks.evaluate_encoder import EvaluationSet
 from tasks.formats.bitext import BitextSource
@@ -17,6 +18,7 @@ from tasks.select_pairs import SelectPairsConfig
 from tasks.similarity.retrieval import MineConfig
 from tasks.text.labels import parse_label
 from tasks.text.language import IdentifyConfig
+from tasks.text.removals import Removals
 from tasks.text.selection import SelectDocumentsConfig
 from tasks.text.sentences import SentenceConfig
 
@@ -29,6 +31,12 @@ class Resources(Settings):
 
     workers: Annotated[int, Field(ge=0, le=1024, description="Processes for text stages; 0 works in this one")] = 2
     threads: Annotated[int, Field(ge=0, le=1024, description="Threads for encoder and search; 0 takes all cores")] = 0
+    shard_minutes: Annotated[
+        float | None, Field(gt=0, description="Longest time that one shard may take in a child process; null: any")
+    ] = None
+    cluster: Annotated[
+        ClusterSettings | None, Field(description="Dask workers to compute on; null: this machine alone")
+    ] = None
 
 
 class Crawl(Settings):
@@ -53,6 +61,7 @@ class TrainEncoderConfig(Settings):
     name: Annotated[Name, Field(description="What the encoder is called")] = "encoder"
     recipe: Annotated[EncoderRecipe, Field(description="Bitext, vocabulary and training")]
     evaluation: Annotated[list[EvaluationSet], Field(description="Sets to score the trained encoder on")] = []
+    credentials: Annotated[list[str], Field(description="Prefect blocks with keys to storage")] = []
     resources: Resources = Resources()
 
 
@@ -62,6 +71,7 @@ class EvaluateEncoderConfig(Settings):
     root: Annotated[str, Field(description="Where the results are kept: a folder or an fsspec URL")] = "runs"
     encoder: Annotated[str, Field(description='"default", a folder or a URL')] = "default"
     sets: Annotated[list[EvaluationSet], Field(description="What to score it on")] = []
+    credentials: Annotated[list[str], Field(description="Prefect blocks with keys to storage")] = []
     resources: Resources = Resources()
 
 
@@ -71,6 +81,15 @@ class CorpusConfig(Settings):
     root: Annotated[str, Field(description="Where everything is kept: a folder or an fsspec URL")] = "runs"
     corpus: Annotated[Name, Field(description="What the corpus is called")] = "corpus"
     crawls: Annotated[list[Crawl], Field(description="In the order in which they came; new ones at the end")] = []
+    crawl_folder: Annotated[
+        str | None, Field(description="Every folder in it is a crawl too; new ones are found by their names")
+    ] = None
+    crawl_marker: Annotated[
+        str, Field(description="A folder counts once it holds this file, such as _SUCCESS; empty: at once")
+    ] = ""
+    removals: Annotated[
+        Removals, Field(description="What must not be in it, besides what `babelmill remove` has taken down")
+    ] = Removals()
     languages: Annotated[list[Language], Field(description="Labels such as deu_Latn; none: all that are found")] = []
     min_documents: Annotated[int, Field(ge=1, description="A language found in fewer documents is left out")] = 1
     pairs: Annotated[list[tuple[Language, Language]], Field(description="Pairs to mine; none: see pivot")] = []
@@ -88,6 +107,12 @@ class CorpusConfig(Settings):
     max_quarantined: Annotated[
         float, Field(ge=0, le=1, description="Share of a crawl's files that may be unreadable before the run fails")
     ] = 0.25
+    approval: Annotated[
+        bool, Field(description="Suspend the run until a person approves the new version in Prefect's UI")
+    ] = False
+    credentials: Annotated[
+        list[str], Field(description="Prefect blocks with keys to storage, such as remote-file-system/lake")
+    ] = []
     resources: Resources = Resources()
 
     @model_validator(mode="after")
@@ -105,6 +130,29 @@ class CorpusConfig(Settings):
                 raise ValueError(f"pairs: {', '.join(missing)} is not among the languages; add it there")
         if self.pivot and self.languages and self.pivot not in self.languages:
             raise ValueError(f"pivot: {self.pivot} is not among the languages; add it there")
+        return self
+
+
+class RemoveConfig(Settings):
+    """What the flow remove_documents takes out of a corpus."""
+
+    root: Annotated[str, Field(description="Where everything is kept: a folder or an fsspec URL")] = "runs"
+    corpus: Annotated[Name, Field(description="What the corpus is called")] = "corpus"
+    urls: Annotated[list[str], Field(description="Addresses of pages, in every crawl")] = []
+    hosts: Annotated[list[str], Field(description="Hosts with all their pages and subdomains")] = []
+    documents: Annotated[list[str], Field(description="doc_id of single documents, 32 hexadecimal digits each")] = []
+    personal: Annotated[
+        list[str], Field(description="Digests of e-mail addresses, phone or IP numbers, as `babelmill digest` prints")
+    ] = []
+    reason: Annotated[str, Field(max_length=200, description="Why, for the record")] = ""
+    purge: Annotated[bool, Field(description="Erase older versions, which still hold what was removed")] = False
+    credentials: Annotated[list[str], Field(description="Prefect blocks with keys to storage")] = []
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not (self.urls or self.hosts or self.documents or self.personal):
+            raise ValueError("name what is to be removed: urls, hosts, documents or personal")
         return self
 
 

@@ -29,6 +29,7 @@ class Corpus:
     pairs: dict[Pair, Dataset] = field(default_factory=dict)
     corpora: dict[Pair, Dataset] = field(default_factory=dict)
     rejected_pairs: dict[Pair, Dataset] = field(default_factory=dict)
+    survey: Artifact | None = None  # of languages, unless they were named
     trained: Artifact | None = None  # the encoder, if this build trained it
     release: Artifact | None = None
 
@@ -73,5 +74,5 @@ class Corpus:
             *self.corpora.values(),
             *self.rejected_pairs.values(),
         ]
-        artifacts = [one for one in (self.trained, self.release) if one is not None]
+        artifacts = [one for one in (self.survey, self.trained, self.release) if one is not None]
         return [Reference.model_validate(one.model_dump()) for one in (*tables, *artifacts)]

@@ -7,8 +7,9 @@ from typing import Any
 from prefect import flow
 
 from flows.config import EvaluateEncoderConfig
-from flows.opening import named_encoder, open_store
+from flows.opening import encoder_reference, open_store
 from flows.report import evaluation_report
+from flows.steps import PrefectSteps
 from storage.errors import ConfigError
 from tasks.evaluate_encoder import evaluate_encoder as evaluate
 
@@ -18,7 +19,8 @@ def evaluate_encoder(config: EvaluateEncoderConfig = EvaluateEncoderConfig()) ->
     """Score an encoder on parallel sets; a set that was scored before, with the same encoder, is looked up."""
     if not config.sets:
         raise ConfigError("sets: name at least one, as {kind: tatoeba, path: ...} or {kind: multiway, path: ...}")
-    store = open_store(config.root, config.resources)
-    encoder = named_encoder(config.encoder)
-    name = f"encoder-{encoder.fingerprint[:12]}"
-    return evaluation_report(store, [evaluate(store, name, encoder, one) for one in config.sets])
+    with open_store(config.root, config.resources, config.credentials) as store:
+        encoder = encoder_reference(store, config.encoder)
+        name = f"encoder-{encoder.fingerprint[:12]}"
+        calls = [(store, name, encoder, one) for one in config.sets]
+        return evaluation_report(store, PrefectSteps(name).each("evaluate encoder", evaluate, calls))

@@ -1,4 +1,4 @@
-"""A root in, what people want to know of it out: versions of its corpora, and where a pair is from."""
+"""A root in, what people want to know of it out: its corpora, who builds them, and where a pair is from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pyarrow.compute as pc
 
 from flows.terminal import say, show_table
 from storage.errors import ConfigError
-from storage.manifest import Dataset, Reference
+from storage.files import read_bytes
+from storage.garbage import FOLDERS, list_files
+from storage.manifest import Dataset, Manifest, Quarantined, Reference
+from storage.records import manifests_of
 from storage.schemas import ID
 from storage.snapshots import Snapshot, corpora, latest
 from storage.store import Store
@@ -20,22 +23,44 @@ _STEPS = ("documents", "kept_documents", "sentences", "unique_sentences", "pairs
 
 
 def show_status(root: str) -> None:
-    """Print each corpus below a root: its version, crawls, rows and bytes by dataset.
+    """Print each corpus below a root: its version, crawls, rows and bytes by dataset; and what the root holds in all.
 
     Raises:
         ConfigError: if there is none.
     """
     store = Store(root)
+    needed: dict[str, int] = {}
     for snapshot in snapshots_of(store):
         say(f"{snapshot.corpus}: version {snapshot.number} of {snapshot.created:%Y-%m-%d %H:%M} UTC")
         say(f"  crawls: {', '.join(snapshot.crawls)}")
         for release in snapshot.find("release"):
             say(f"  release: {store.url(release)}")
-        show_table(
-            "", [_line(store, snapshot, name) for name in sorted({one.name for one in snapshot.things}, key=_order)]
-        )
-        reasons = [{"file": one.file, "reason": one.reason} for one in _quarantined(store, snapshot)]
-        show_table("Quarantined files", reasons)
+        if builder := builder_of(store, snapshot.corpus):
+            say(f"  being built by {builder}")
+        manifests = manifests_of(store, snapshot.things)
+        needed |= {f"{one.folder}/{shard.path}": shard.bytes for one in manifests.values() for shard in one.shards}
+        show_table("", _lines(snapshot, manifests))
+        show_table("Quarantined files", [one.model_dump() for one in _quarantined(snapshot, manifests)])
+    removals = sum(1 for _ in list_files(store, "removals"))
+    if removals:
+        say(f"Removals recorded: {removals:,}")
+    lying = sum(one.bytes for folder in FOLDERS for one in list_files(store, folder))
+    say(f"Stored below {store.root}: {lying:,} bytes, of which the newest versions need {sum(needed.values()):,}.")
+
+
+def builder_of(store: Store, corpus: str) -> str | None:
+    """Return who holds the right to build a corpus, as the lease's file has it, or None."""
+    filesystem, root = store.place()
+    data = read_bytes(filesystem, f"{root}/leases/build/{corpus}.json")
+    if data is None:
+        return None
+    try:
+        told = dict(json.loads(data))
+    except (ValueError, TypeError):
+        return "somebody unknown"
+    return "run {run} on {host} since {since}, last heard of at {renewed}".format_map(
+        {name: str(told.get(name, "?"))[:100] for name in ("run", "host", "since", "renewed")}
+    )
 
 
 def show_trace(root: str, pair_id: str) -> None:
@@ -139,18 +164,18 @@ def _rows_with(store: Store, part: Reference, column: str, keys: list[bytes]) ->
         yield from cast("list[dict[str, Any]]", rows.to_pylist())
 
 
-def _line(store: Store, snapshot: Snapshot, name: str) -> dict[str, Any]:
-    manifests = [store.manifest(one) for one in snapshot.find(name)]
-    return {
-        "dataset": name,
-        "parts": len(manifests),
-        "rows": sum(manifest.rows for manifest in manifests),
-        "bytes": sum(manifest.bytes for manifest in manifests),
-    }
+def _lines(snapshot: Snapshot, manifests: dict[str, Manifest]) -> list[dict[str, Any]]:
+    """Return a row for each name of dataset or artifact, in the order of the path."""
+    rows = []
+    for name in sorted({one.name for one in snapshot.things}, key=_order):
+        mine = [manifests[one.folder] for one in snapshot.find(name)]
+        count, size = sum(one.rows for one in mine), sum(one.bytes for one in mine)
+        rows.append({"dataset": name, "parts": len(mine), "rows": count, "bytes": size})
+    return rows
 
 
-def _quarantined(store: Store, snapshot: Snapshot) -> list[Any]:
-    return [one for part in snapshot.find("documents") for one in store.manifest(part).quarantined]
+def _quarantined(snapshot: Snapshot, manifests: dict[str, Manifest]) -> list[Quarantined]:
+    return [one for part in snapshot.find("documents") for one in manifests[part.folder].quarantined]
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -3,46 +3,95 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.resources import files
+from typing import Any
 
 import faiss
 import torch
 from prefect import runtime
 
-from encoder.checkpoint import unpack
 from encoder.inference import Encoder
 from encoder.registry import load_encoder
-from flows.config import Crawl, Resources
+from flows.clusters import engine_of
+from flows.config import CorpusConfig, Crawl, Resources
+from flows.credentials import use_blocks
+from storage.engines import Engine, Local
 from storage.errors import ConfigError
+from storage.files import locate, outside_world
 from storage.manifest import Artifact, Source
 from storage.sources import list_sources, source_of
 from storage.store import Store
+from tasks.embed_sentences import EncoderReference
 from tasks.text.language import BUNDLED_MODEL, IdentifyConfig
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # flows.config.Name
 
-def open_store(root: str, resources: Resources) -> Store:
-    """Return the store of this run, after a try that it can be written, and set the machine's threads.
+
+@contextmanager
+def open_store(root: str, resources: Resources, credentials: list[str] | None = None) -> Iterator[Store]:
+    """Give the store of this run, after a try that it can be written, with the engine that the resources ask for.
 
     Raises:
-        ConfigError: if it cannot be written.
+        ConfigError: if it cannot be written, a block is unknown, or the cluster's package is missing.
     """
+    if credentials:
+        use_blocks(credentials)
     threads = resources.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
     run = str(runtime.flow_run.id or "local").replace("-", "")[:12]
-    store = Store(root, run=run, workers=resources.workers)
-    store.check_writable()
-    return store
+    if resources.cluster is not None and "://" not in root:
+        root = os.path.abspath(root)  # workers start in other folders
+    Store(root).check_writable()
+    with _engine(resources) as engine:
+        yield Store(root, run=run, engine=engine)
+
+
+def _engine(resources: Resources) -> Any:
+    seconds = resources.shard_minutes and 60 * resources.shard_minutes
+    if resources.cluster is not None:
+        return engine_of(resources.cluster, seconds)
+    engine: Engine = Local(resources.workers, seconds)
+    return nullcontext(engine)
+
+
+def all_crawls(config: CorpusConfig) -> list[Crawl]:
+    """Return the crawls that the settings name, and then those in their folder, sorted by name.
+
+    Raises:
+        ConfigError: if there is none, or a folder has no name for a crawl.
+    """
+    found = [] if config.crawl_folder is None else _crawls_in(config.crawl_folder, config.crawl_marker)
+    named = {crawl.name for crawl in config.crawls}
+    crawls = [*config.crawls, *(crawl for crawl in found if crawl.name not in named)]
+    if not crawls:
+        where = f" and there is none in {config.crawl_folder}" if config.crawl_folder else ""
+        raise ConfigError(f"crawls: name at least one, as {{name: ..., path: ...}}{where}")
+    return crawls
+
+
+def _crawls_in(url: str, marker: str) -> list[Crawl]:
+    filesystem, path = locate(url)
+    with outside_world(f"cannot list {url}"):
+        filesystem.invalidate_cache()
+        folders = [one["name"] for one in filesystem.ls(path, detail=True) if one["type"] == "directory"]
+        folders = [one for one in folders if not marker or filesystem.exists(f"{one}/{marker}")]
+    names = {folder.rstrip("/").rpartition("/")[2]: folder for folder in folders}
+    seen = {name: folder for name, folder in names.items() if name[0] not in "._"}
+    if wrong := [name for name in seen if not _NAME.fullmatch(name)]:
+        raise ConfigError(f"crawl_folder: {wrong[0]!r} cannot name a crawl; use letters, digits, '.', '_' and '-'")
+    return [Crawl(name=name, path=filesystem.unstrip_protocol(seen[name])) for name in sorted(seen)]
 
 
 def sources_of(store: Store, crawls: list[Crawl]) -> dict[str, list[Source]]:
     """Return the files of each crawl.
 
     Raises:
-        ConfigError: if no crawl is named, or one of them has no files.
+        ConfigError: if one of them has no files.
     """
-    if not crawls:
-        raise ConfigError("crawls: name at least one, as {name: ..., path: ...}")
     return {crawl.name: list_sources(store, crawl.path, f"crawls.{crawl.name}.path") for crawl in crawls}
 
 
@@ -68,6 +117,11 @@ def named_encoder(name: str) -> Encoder:
         raise ConfigError(f"encoder: {error}") from error
 
 
-def trained_encoder(store: Store, artifact: Artifact) -> Encoder:
-    """Load an encoder that this store holds."""
-    return unpack(store.files(artifact).read())
+def encoder_reference(store: Store, encoder: str | Artifact) -> EncoderReference:
+    """Return what stands for an encoder in tasks.
+
+    Raises:
+        ConfigError: if there is none, or it is broken.
+    """
+    named = EncoderReference(name=encoder) if isinstance(encoder, str) else EncoderReference(artifact=encoder)
+    return named.model_copy(update={"fingerprint": named.load(store).fingerprint})

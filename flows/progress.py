@@ -1,64 +1,60 @@
-"""How far a run is: a line in the terminal and a progress artifact in the UI for each stage."""
+"""How far a stage is: a line in the log, and in the UI a progress artifact for each group of its calls."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Sequence
 from uuid import UUID
 
-from prefect import Task, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.futures import as_completed
 
-_Thing = TypeVar("_Thing")
-_QUIET_SECONDS = 2.0  # between updates of one stage
+_QUIET_SECONDS = 2.0  # between updates of one artifact
+_MOST = 40  # artifacts of one stage; more groups than that share one
 
 
 class Progress:
-    """Tells of the stages of one flow run.
+    """Tells of the calls of one stage.
 
     Args:
         title: what the run makes; part of the artifacts' keys.
+        stage: what people read.
+        groups: the group of each call, such as its language; empty where there are none.
     """
 
-    def __init__(self, title: str) -> None:
-        self._key = "".join(letter if letter.isalnum() else "-" for letter in title.lower())
+    def __init__(self, title: str, stage: str, groups: Sequence[str]) -> None:
+        self._stage = stage
+        self._apart = len(set(groups)) <= _MOST
+        self._totals = Counter(self._group(group) for group in groups)
+        self._done = Counter[str]()
+        self._told = time.monotonic()
+        get_run_logger().info("%s: %s to do", stage, f"{len(groups):,}")
+        self._artifacts = {group: _begin(title, f"{stage} {group}".strip()) for group in self._totals}
 
-    def each(self, stage: str, task: Task[Any, Any], calls: Collection[tuple[Any, ...]]) -> list[Any]:
-        """Run a task once per call, side by side, and return the results in the order of the calls."""
-        told = self._start(stage, len(calls))
-        futures = [task.submit(*call) for call in calls]
-        for done, _ in enumerate(as_completed(futures), 1):
-            told = self._tell(stage, told, done, len(calls))
-        return [future.result() for future in futures]
+    def tell(self, group: str) -> None:
+        """Note that a call of a group is done."""
+        group = self._group(group)
+        self._done[group] += 1
+        done, total = self._done.total(), self._totals.total()
+        if self._done[group] == self._totals[group] or time.monotonic() - self._told > _QUIET_SECONDS:
+            self._told = time.monotonic()
+            get_run_logger().info("%s: %s of %s done", self._stage, f"{done:,}", f"{total:,}")
+            artifact = self._artifacts[group]
+            if artifact is not None:
+                update_progress_artifact(artifact, progress=100.0 * self._done[group] / self._totals[group])
 
-    @staticmethod
-    def run(task: Task[Any, Any], calls: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Run a task once per call, side by side, as part of a stage that is told of elsewhere."""
-        futures = [task.submit(*call) for call in calls]
-        return [future.result() for future in futures]
+    def _group(self, group: str) -> str:
+        return group if self._apart else ""
 
-    def over(self, stage: str, things: Collection[_Thing]) -> Iterator[_Thing]:
-        """Yield things one after another, telling when each is done."""
-        told = self._start(stage, len(things))
-        for done, thing in enumerate(things, 1):
-            yield thing
-            told = self._tell(stage, told, done, len(things))
 
-    def _start(self, stage: str, total: int) -> tuple[UUID | None, float]:
-        get_run_logger().info("%s: %s to do", stage, f"{total:,}")
-        artifact = create_progress_artifact(
-            progress=0.0 if total else 100.0, key=f"{self._key}-{stage.replace(' ', '-')}", description=stage
-        )
-        return (artifact if isinstance(artifact, UUID) else None), time.monotonic()
+def _begin(title: str, stage: str) -> UUID | None:
+    artifact = create_progress_artifact(progress=0.0, key=artifact_key(f"{title} {stage}"), description=stage)
+    return artifact if isinstance(artifact, UUID) else None
 
-    @staticmethod
-    def _tell(stage: str, told: tuple[UUID | None, float], done: int, total: int) -> tuple[UUID | None, float]:
-        artifact, when = told
-        if done < total and time.monotonic() - when < _QUIET_SECONDS:
-            return told
-        get_run_logger().info("%s: %s of %s done", stage, f"{done:,}", f"{total:,}")
-        if artifact is not None:
-            update_progress_artifact(artifact, progress=100.0 * done / total)
-        return artifact, time.monotonic()
+
+def artifact_key(text: str) -> str:
+    """Return a text as an artifact's key: lower-case letters, digits and dashes."""
+    return "-".join(
+        "".join(letter if letter.isascii() and letter.isalnum() else " " for letter in text.lower()).split()
+    )

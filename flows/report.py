@@ -7,15 +7,21 @@ from collections import Counter
 from typing import Any
 
 from prefect import get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
+from flows.comparison import compare
 from flows.corpus import Corpus
+from flows.drawing import as_data_url, margin_plot, margins_of
+from flows.lineage import lineage
+from flows.markup import plain
+from flows.progress import artifact_key
 from storage.errors import CorpusError, ShardError
 from storage.fingerprint import Settings
 from storage.manifest import Artifact, Dataset
 from storage.snapshots import Snapshot
 from storage.store import Store
 from tasks.select_documents import Scored
+from tasks.similarity.retrieval import MineConfig
 
 
 class BuildReport(Settings):
@@ -88,24 +94,51 @@ def quarantined(store: Store, documents: list[Dataset]) -> dict[str, str]:
     return {one.file: one.reason for part in documents for one in store.manifest(part).quarantined}
 
 
-def publish_report(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool) -> BuildReport:
+def publish_report(store: Store, corpus: Corpus, snapshot: Snapshot, base: Snapshot | None) -> BuildReport:
     """Show what a build made as Prefect artifacts, and return it."""
-    report = report_of(store, corpus, snapshot, is_new=is_new)
-    key = "".join(letter if letter.isalnum() else "-" for letter in corpus.name.lower())
+    is_new = snapshot is not base
+    report, title = report_of(store, corpus, snapshot, is_new=is_new), f"version {snapshot.number} of {corpus.name}"
     create_table_artifact(
-        key=f"{key}-funnel",
+        key=artifact_key(f"{corpus.name} funnel"),
         table=[{"step": step, "rows": f"{rows:,}"} for step, rows in report.funnel.items()],
-        description=f"From records to pairs, version {snapshot.number} of {corpus.name}",
+        description=f"From records to pairs, {title}",
     )
-    create_markdown_artifact(key=f"{key}-report", markdown=markdown(report), description="What this run made")
-    get_run_logger().info(
-        "%s version %d %s: %s",
-        corpus.name,
-        snapshot.number,
-        "is new" if is_new else "was there already",
-        report.release,
+    create_markdown_artifact(
+        key=artifact_key(f"{corpus.name} report"), markdown=markdown(report), description=f"What is in {title}"
     )
+    if is_new:
+        _publish_news(store, corpus, snapshot, base)
+    news = "is new" if is_new else "was there already"
+    get_run_logger().info("%s version %d %s: %s", corpus.name, snapshot.number, news, report.release)
     return report
+
+
+def _publish_news(store: Store, corpus: Corpus, snapshot: Snapshot, base: Snapshot | None) -> None:
+    """Show what is worth a look only when something has changed."""
+    title = f"version {snapshot.number} of {corpus.name}"
+    if _rows(list(corpus.pairs.values())):
+        create_image_artifact(
+            image_url=as_data_url(margin_plot(margins_of(store, corpus.pairs.values()), threshold_of(snapshot))),
+            key=artifact_key(f"{corpus.name} margins"),
+            description=f"Margins of the mined pairs, {title}",
+        )
+    create_markdown_artifact(
+        key=artifact_key(f"{corpus.name} lineage"),
+        markdown=lineage(store, snapshot),
+        description=f"What {title} is made of",
+    )
+    if base is not None:
+        create_markdown_artifact(
+            key=artifact_key(f"{corpus.name} changes"),
+            markdown=compare(store, base, snapshot).as_markdown(),
+            description=f"What is different from version {base.number}",
+        )
+
+
+def threshold_of(snapshot: Snapshot) -> float:
+    """Return the least margin that a version's settings ask for."""
+    mine: Any = snapshot.settings.get("mine", {})
+    return float(mine.get("threshold", MineConfig().threshold))
 
 
 def report_of(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool) -> BuildReport:
@@ -147,7 +180,7 @@ def markdown(report: BuildReport) -> str:
         ("Dropped sentences", report.dropped_sentences),
         ("Rejected pairs", report.rejected_pairs),
     ]
-    lines = [f"# {report.corpus}, version {report.version}", "", f"Release: `{report.release}`", ""]
+    lines = [f"# {report.corpus}, version {report.version}", "", *_links(report), ""]
     lines += ["```mermaid", "graph LR", *arrows, last, "```", ""]
     for title, counts in tables:
         if counts:
@@ -163,9 +196,16 @@ def markdown(report: BuildReport) -> str:
         lines += [
             "## Quarantined files",
             "",
-            *(f"- `{_plain(file)}`: {_plain(why)}" for file, why in report.quarantined.items()),
+            *(f"- `{plain(file)}`: {plain(why)}" for file, why in report.quarantined.items()),
         ]
     return "\n".join(lines)
+
+
+def _links(report: BuildReport) -> list[str]:
+    """Say where the corpora are; a release on a server is a link."""
+    card = f"{report.release}/README.md"
+    links = f"[data card]({card}), [files]({report.release})" if "://" in report.release else ""
+    return [f"Release: `{report.release}`", *([f"Open: {links}"] if links else [])]
 
 
 def evaluation_report(store: Store, evaluations: list[Artifact]) -> list[dict[str, Any]]:
@@ -198,8 +238,3 @@ def _dropped(store: Store, parts: list[Dataset]) -> Counter[str]:
 
 def _rows(parts: list[Dataset]) -> int:
     return sum(part.rows for part in parts)
-
-
-def _plain(text: str) -> str:
-    """Keep names and reasons that come from outside from being read as Markdown or HTML."""
-    return "".join(letter if letter.isprintable() and letter not in "`<>|[]" else " " for letter in text)[:300]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +14,16 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import StateType
 from prefect.settings import get_current_settings
 
-from flows.build_corpus import build_corpus
-from flows.config import CorpusConfig
-from flows.opening import named_encoder, open_store, sources_of
+from flows.build_corpus import build_corpus, in_order, places
+from flows.config import CorpusConfig, RemoveConfig
+from flows.opening import all_crawls, named_encoder, open_store, sources_of
+from flows.planning import Plan, plan_build
+from flows.remove_documents import remove_documents
 from flows.report import BuildReport
 from flows.terminal import WithoutTraceback, say, show_table
 from storage.errors import SourceError
+from storage.snapshots import latest
+from storage.store import Store
 
 _SETTLE_SECONDS = 20.0
 
@@ -29,13 +34,49 @@ def run_build(config: CorpusConfig) -> BuildReport:
     Raises:
         CorpusError: what the flow raised.
     """
-    sources_of(open_store(config.root, config.resources), config.crawls)  # refuse before a server is started
-    if isinstance(config.encoder, str):
-        named_encoder(config.encoder)
+    check_build(config)
     report: BuildReport = run_flow(build_corpus, config)
     if report.flow_run:
         settle(report.flow_run)
     return report
+
+
+def run_removal(config: RemoveConfig) -> BuildReport:
+    """Take documents out of a corpus.
+
+    Raises:
+        CorpusError: what the flow raised.
+    """
+    report: BuildReport = run_flow(remove_documents, config)
+    if report.flow_run:
+        settle(report.flow_run)
+    return report
+
+
+def planned(config: CorpusConfig) -> Plan:
+    """Say what a build would do; nothing is written, and no Prefect server is needed but for credentials.
+
+    Raises:
+        ConfigError: if a build could not begin.
+    """
+    with open_store(config.root, config.resources.model_copy(update={"cluster": None}), config.credentials) as store:
+        base = latest(store, config.corpus)
+        return plan_build(replace(store, earlier=places(base)), config, in_order(all_crawls(config), base))
+
+
+def check_build(config: CorpusConfig) -> None:
+    """Refuse what cannot work, before a server is started.
+
+    Raises:
+        ConfigError: naming the field.
+    """
+    if config.credentials:
+        return  # only the server knows how to log in to where the crawls are
+    store = Store(config.root)
+    store.check_writable()
+    sources_of(store, all_crawls(config))
+    if isinstance(config.encoder, str):
+        named_encoder(config.encoder)
 
 
 def run_flow(flow: Flow[Any, Any], config: Any) -> Any:

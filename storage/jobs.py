@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from storage.fingerprint import fingerprint
+from storage.fingerprint import digest, fingerprint
 from storage.manifest import Artifact, Dataset, Reference, Source
 from storage.schemas import SCHEMAS
 
 Tally = Counter[str]  # reason -> rows dropped for it
 Input = Dataset | Artifact | Source | str
+Need = Literal["core", "machine", "gpu"]  # what a job's computation occupies
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class Job:
     artifacts it yields (file name, chunks of bytes). It counts what it drops in `tally`, by reason.
 
     `transient` names settings that change nothing of what is computed (where things lie, what is accepted later).
+
+    `update(tally, settings, precedent, *inputs)` may make the same from what the corpus has so far in the outputs'
+    place, by copying what did not change. It returns an iterator as `compute` does, the precedent itself if that stands
+    as it is, or None if it is of no help. Its result never differs from that of `compute`.
     """
 
     stage: str
@@ -55,13 +62,21 @@ class Job:
     outputs: tuple[Slot, ...]
     compute: Callable[..., Iterator[tuple[str, Any]]]
     transient: frozenset[str] = frozenset()
+    update: Callable[..., Any] | None = None
+    need: Need = "machine"
+
+    @cached_property
+    def _recipe_fingerprint(self) -> str:
+        inputs = [_names(one) for one in self.inputs]
+        return fingerprint(self.stage, self.version, self.settings, inputs, exclude=self.transient)
 
     def fingerprint(self, slot: Slot) -> str:
         """Name of what this job puts into a slot."""
-        inputs = [_names(one) for one in self.inputs]
-        return fingerprint(
-            self.stage, self.version, self.settings, [*inputs, slot.name, slot.partition], exclude=self.transient
-        )
+        return digest(json.dumps([self._recipe_fingerprint, slot.name, slot.partition]).encode())
+
+    def recipe(self, settings: dict[str, object] | None) -> dict[str, object] | None:
+        """Return dumped settings without those that change nothing."""
+        return settings and {name: value for name, value in settings.items() if name not in self.transient}
 
     def folder(self, slot: Slot) -> str:
         """Where what goes into a slot lies below the store's root."""
@@ -77,6 +92,10 @@ class Job:
         datasets = [one for one in self.flat_inputs() if isinstance(one, Dataset)]
         return sum(one.rows for one in datasets if one.name == datasets[0].name)
 
+    def carries_inputs(self, slot: Slot) -> bool:
+        """True for the first slot of each name: a job over thousands of files has thousands of slots and inputs."""
+        return slot == next(one for one in self.outputs if one.name == slot.name)
+
     def flat_inputs(self) -> list[Input]:
         """Return all inputs, those in groups too."""
         return [one for group in self.inputs for one in (group if isinstance(group, tuple) else (group,))]
@@ -85,4 +104,8 @@ class Job:
 def _names(one: Input | tuple[Input, ...]) -> Any:
     if isinstance(one, tuple):
         return [_names(part) for part in one]
+    if isinstance(one, Dataset | Artifact):
+        if not one.content:
+            raise ValueError(f"{one} is not finished: nothing can be derived from it")
+        return [one.name, one.partition, one.content]
     return one if isinstance(one, str) else one.fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import Annotated, Literal
@@ -34,12 +35,17 @@ Partition = Annotated[str, AfterValidator(safe_path)]
 
 
 class Reference(Settings):
-    """A finished dataset or artifact, named: small, picklable, legible in a task's parameters."""
+    """A finished dataset or artifact, named: small, picklable, legible in a task's parameters.
+
+    `fingerprint` says by which recipe it was made and where it lies; `content` says what is in it. Whatever is derived
+    from it depends on the content alone: made anew with the same bytes, it makes nothing else anew.
+    """
 
     kind: Literal["datasets", "artifacts"]
     name: Partition
     partition: Partition
     fingerprint: str
+    content: str = ""  # empty until it is finished
     rows: int = 0
 
     @property
@@ -94,6 +100,9 @@ class Quarantined(Settings):
     reason: str
 
 
+Way = Literal["computed", "updated", "adopted"]  # from the inputs alone, from an earlier version's rows, or as that is
+
+
 class Manifest(Settings):
     """The record of a finished dataset or artifact; that it exists means that the thing is complete."""
 
@@ -101,14 +110,18 @@ class Manifest(Settings):
     stage: str
     version: int
     settings: dict[str, object] | None
-    inputs: list[Reference | Source | str]
+    inputs: list[Reference | Source | str | list[Reference | Source | str]]
     shards: list[Shard]
+    folder: str  # where the shards lie below the root: in an earlier thing's folder if that was adopted
+    way: Way
     rows_in: int
     dropped: dict[str, int]
     quarantined: list[Quarantined]
     software: dict[str, str]
     started: datetime
     finished: datetime
+    cpu_seconds: float  # of the process that made it, while it did
+    peak_bytes: int  # most memory that this process had until then
     run: str
 
     @property
@@ -120,3 +133,19 @@ class Manifest(Settings):
     def bytes(self) -> int:
         """Bytes over all shards."""
         return sum(shard.bytes for shard in self.shards)
+
+    @property
+    def finished_reference(self) -> Reference:
+        """The reference with what is known only now: rows and content."""
+        return self.reference.model_copy(update={"rows": self.rows, "content": content_of(self.shards, self.reference)})
+
+    def flat_inputs(self) -> list[Reference | Source | str]:
+        """Return all inputs, those in groups too."""
+        return [one for group in self.inputs for one in (group if isinstance(group, list) else [group])]
+
+
+def content_of(shards: list[Shard], reference: Reference) -> str:
+    """Digest of what some shards hold; names of tables' files, which carry their writer's run, are left out."""
+    is_table = reference.kind == "datasets"
+    parts = [[shard.rows if is_table else shard.path, shard.digest] for shard in shards]
+    return digest(json.dumps(parts).encode())

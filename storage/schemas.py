@@ -151,10 +151,12 @@ SCHEMAS: dict[str, pa.Schema] = {
 
 
 def embeddings_schema(dimension: int) -> pa.Schema:
-    """Schema of an embeddings dataset: L2-normalised float16 vectors, row-aligned with unique_sentences."""
-    return _schema(
-        "embeddings", 1, ("sentence_id", ID), ("vector", pa.list_(pa.field("element", pa.float16()), dimension))
-    )
+    """Schema of an embeddings dataset: L2-normalised vectors, row-aligned with unique_sentences.
+
+    A vector is the bytes of its float16 numbers, little-endian. As Parquet lists, whose numbers have levels each,
+    vectors of 512 numbers are written and read far more slowly (49 and 180 MB/s of CPU against 495 and 1,169).
+    """
+    return _schema("embeddings", 2, ("sentence_id", ID), ("vector", pa.binary(2 * dimension)))
 
 
 def schema_of(name: str, table: pa.Table | None = None) -> pa.Schema:
@@ -209,10 +211,10 @@ def empty(name: str, dimension: int = 1) -> pa.Table:
 
 def _dimension(table: pa.Table | None) -> int:
     vector = table.schema.field("vector").type if table is not None and "vector" in table.schema.names else None
-    if vector is None or not pa.types.is_fixed_size_list(vector):
+    if vector is None or not pa.types.is_fixed_size_binary(vector):
         given = "no table" if table is None else _describe(table.schema)
-        raise SchemaError(f"embeddings: a column `vector` of fixed-size lists must tell the dimension, but got {given}")
-    return int(vector.list_size)
+        raise SchemaError(f"embeddings: a column `vector` of float16 bytes must tell the dimension, but got {given}")
+    return int(vector.byte_width) // 2
 
 
 def _describe(schema: pa.Schema) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 from storage.files import create_exclusively, outside_world, read_bytes
 from storage.fingerprint import Settings
@@ -11,13 +12,20 @@ from storage.manifest import Partition, Reference
 from storage.store import Store
 
 
-class Snapshot(Settings):
-    """One version of a corpus."""
+class Draft(Settings):
+    """What is to become a version of a corpus."""
 
     corpus: Partition
-    number: int
     crawls: list[str]  # in the order in which the corpus first saw them
     things: list[Reference]  # every dataset and artifact of this version
+    settings: dict[str, Any] = {}  # what it was asked for: the settings of its build
+    reason: str = ""  # what brought it about, in a few words
+
+
+class Snapshot(Draft):
+    """One version of a corpus."""
+
+    number: int
     created: datetime
     run: str
 
@@ -49,9 +57,7 @@ def corpora(store: Store) -> list[str]:
     return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
 
 
-def commit(
-    store: Store, base: Snapshot | None, corpus: str, crawls: list[str], things: list[Reference]
-) -> Snapshot | None:
+def commit(store: Store, base: Snapshot | None, draft: Draft) -> Snapshot | None:
     """Make a new version after `base`, unless it would say the same.
 
     Returns:
@@ -59,13 +65,12 @@ def commit(
         reads the newest version and builds again upon it.
     """
     # as they are read back: a Dataset never equals the plain Reference that a stored snapshot holds
-    things = sorted((Reference(**one.model_dump()) for one in things), key=lambda one: one.folder)
-    if base is not None and (base.crawls, base.things) == (crawls, things):
+    things = sorted((Reference(**one.model_dump()) for one in draft.things), key=lambda one: one.folder)
+    if base is not None and (base.crawls, base.things, base.settings) == (draft.crawls, things, draft.settings):
         return base
-    number = 1 if base is None else base.number + 1
-    snapshot = Snapshot(
-        corpus=corpus, number=number, crawls=crawls, things=things, created=datetime.now(UTC), run=store.run
-    )
+    number, corpus = 1 if base is None else base.number + 1, draft.corpus
+    told = draft.model_dump() | {"things": things}
+    snapshot = Snapshot(**told, number=number, created=datetime.now(UTC), run=store.run)
     filesystem, root = store.place()
     data = json.dumps(snapshot.model_dump(mode="json"), indent=1).encode()
     won = create_exclusively(filesystem, f"{root}/snapshots/{corpus}/{number:06d}.json", data)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-from pathlib import Path
 
-from storage.errors import ConfigError, SourceError
-from storage.files import Filesystem, atomic_writer, is_local, locate, outside_world, read_bytes, write_bytes
+from storage.cache import local_path
+from storage.errors import ConfigError
+from storage.files import Filesystem, locate, outside_world, read_bytes, write_bytes
 from storage.fingerprint import digest
 from storage.manifest import Source
 from storage.store import Store
@@ -53,20 +51,13 @@ def source_of(store: Store, url: str, setting: str) -> Source:
 def local_copy(source: Source) -> str:
     """Return a path on this machine that holds the source's bytes, for libraries that open files themselves.
 
-    A remote file is fetched once into the user's cache folder ($XDG_CACHE_HOME or ~/.cache) and named by its content.
+    A remote file is fetched once, into the cache of storage/cache.py.
+
+    Raises:
+        SourceError: if it cannot be fetched, or has changed since it was listed.
     """
     filesystem, path = locate(source.url)
-    if is_local(filesystem):
-        return path
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "babelmill" / source.digest
-    if not cache.exists():
-        with outside_world(f"cannot fetch {source.url}"), filesystem.open(path, "rb") as remote:
-            local, _ = locate(str(cache))
-            with atomic_writer(local, str(cache)) as copy:
-                shutil.copyfileobj(remote, copy, _CHUNK)
-                if copy.digest != source.digest:
-                    raise SourceError(f"{source.url} has changed since it was listed")
-    return str(cache)
+    return local_path(filesystem, path, source.digest, source.size)
 
 
 def _names(filesystem: Filesystem, path: str) -> dict[str, str]:

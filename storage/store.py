@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version as installed_version
-from typing import Any, BinaryIO, cast
+from typing import Any, Generic, TypeVar, cast
 
 import pyarrow as pa
 
-from storage.errors import ConfigError, ShardError, SourceError
-from storage.files import Filesystem, atomic_writer, is_local, locate, outside_world, read_bytes, write_bytes
-from storage.jobs import Input, Job, Slot, Tally
-from storage.manifest import Artifact, Dataset, Manifest, Quarantined, Reference, Shard, Source, safe_path
-from storage.processes import run_in_child
-from storage.tables import TableWriter, read_batches, read_table
+from storage.computing import compute_and_write
+from storage.engines import Engine, Local
+from storage.errors import ConfigError, SourceError
+from storage.files import Filesystem, is_local, locate, read_bytes, write_bytes
+from storage.handles import Files, Precedent, Rows, handle
+from storage.jobs import Job, Slot
+from storage.manifest import Artifact, Dataset, Manifest, Reference
+from storage.tables import StoredFile
 
 _logger = logging.getLogger(__name__)
+
+Place = tuple[str, str]  # name and partition
+_Key = TypeVar("_Key")
+
+
+class Index(Generic[_Key]):
+    """References by some key; no dict, for Prefect walks through every dict among a task's parameters."""
+
+    def __init__(self, entries: Mapping[_Key, Reference] | None = None) -> None:
+        self._entries = dict(entries or {})
+
+    def get(self, key: _Key) -> Reference | None:
+        """Return what stands under a key."""
+        return self._entries.get(key)
+
+    def add(self, key: _Key, reference: Reference) -> None:
+        """Put something under a key."""
+        self._entries[key] = reference
+
+    def all(self) -> list[_Key]:
+        """Return all keys."""
+        return list(self._entries)
 
 
 @dataclass(frozen=True)
@@ -31,50 +51,100 @@ class Store:
     Args:
         root: a local path or any fsspec URL; credentials come from the environment, never from the URL.
         run: who is writing; part of file names and manifests, never of fingerprints.
-        workers: child processes for stages that Python or fastText bind to one core; 0 works in this process.
+        engine: where computations run.
+        earlier: what the corpus has so far, from which jobs may copy what did not change.
     """
 
     root: str
     run: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    workers: int = 0
+    engine: Engine = field(default=Local(), compare=False)
+    earlier: Index[Place] = field(default_factory=Index, compare=False, repr=False)
+    known: Index[str] = field(default_factory=Index, compare=False, repr=False)  # found finished, by folder
 
     def place(self) -> tuple[Filesystem, str]:
         """Return the root's file system and path."""
         return locate(self.root)
 
+    def bare(self) -> Store:
+        """Return the same store for a computation elsewhere: small to send, and computing where it is."""
+        return Store(self.root, self.run)
+
     def finished(self, job: Job, slot: Slot) -> Reference | None:
         """Return the slot's reference if an earlier run completed it."""
         reference = job.reference(slot)
-        manifest = self._manifest(reference)
-        return reference.model_copy(update={"rows": manifest.rows}) if manifest else None
+        found = self.known.get(reference.folder)
+        if found is None:
+            manifest = self._manifest(reference)
+            if manifest is None:
+                return None
+            found = typed(manifest.finished_reference)
+            self.known.add(reference.folder, found)
+        return found
 
-    def derive(self, job: Job, *, in_child: bool = False) -> list[Dataset]:
+    def derive(self, job: Job) -> list[Dataset]:
         """Return the job's outputs in the order of its slots, computing only those that are not there yet.
-
-        Args:
-            job: the work.
-            in_child: compute in the shared pool of processes, for work that holds the GIL.
 
         Raises:
             SchemaError: if the job yields a table that breaks its contract.
-            SourceError: if storage fails or the child process dies.
+            SourceError: if storage fails or the process that computes dies.
         """
         missing = tuple(slot for slot in job.outputs if self.finished(job, slot) is None)
-        if missing and in_child and self.workers and not self.root.startswith("memory:"):
-            run_in_child(_compute_and_write, self, job, missing, workers=self.workers)
-        elif missing:
-            _compute_and_write(self, job, missing)
+        if missing:
+            self._do(job, missing)
         results = [self.finished(job, slot) for slot in job.outputs]
         for slot, reference in zip(job.outputs, results, strict=True):
             if reference is None:
                 raise SourceError(f"{job.stage}: {slot.name} {slot.partition} was written but cannot be found again")
-            state = "new" if slot in missing else "done before"
-            _logger.info("%s %s: %s rows (%s)", slot.name, slot.partition, f"{reference.rows:,}", state)
+        _logger.info(
+            "%s %s: %s rows%s",
+            job.stage,
+            job.outputs[0].partition,
+            f"{sum(one.rows for one in results if one):,}",
+            "" if missing else " (done before)",
+        )
         return cast("list[Dataset]", results)
 
     def make(self, job: Job) -> Artifact:
         """Return the artifact of a job with one slot, computing it only if it is not there yet."""
         return cast("Artifact", self.derive(job)[0])
+
+    def _do(self, job: Job, missing: tuple[Slot, ...]) -> None:
+        arguments = (self.bare(), job, missing, self.precedent(job))
+        if self.root.startswith("memory:"):  # which other processes do not see
+            compute_and_write(*arguments)
+        else:
+            self.engine.run(job.need, compute_and_write, *arguments)
+
+    def precedent(self, job: Job) -> Precedent | None:
+        """Return what the corpus has so far in the place of all the job's outputs, if the same recipe made it."""
+        references = [self.earlier.get((slot.name, slot.partition)) for slot in job.outputs]
+        if job.update is None or None in references:
+            return None
+        manifests = [self._manifest(one) for one in references if one]
+        settings = None if job.settings is None else job.settings.model_dump(mode="json")
+        for manifest in manifests:
+            if manifest is None or (manifest.stage, manifest.version) != (job.stage, job.version):
+                return None
+            if job.recipe(manifest.settings) != job.recipe(settings):
+                return None
+        told = {slot.key: manifest for slot, manifest in zip(job.outputs, manifests, strict=True) if manifest}
+        inputs = [self._present(one) for one in told[job.outputs[0].key].inputs]
+        if len(inputs) != len(job.inputs) or None in inputs:
+            return None
+        bare = self.bare()
+        return Precedent(bare, [handle(bare, one) for one in inputs if one is not None], told)
+
+    def _present(self, recorded: Any) -> Any:
+        """Return a recorded input, or group of inputs, as it can be read today; None if it cannot."""
+        if isinstance(recorded, list):
+            group = [self._present(one) for one in recorded]
+            return None if None in group else tuple(group)
+        if not isinstance(recorded, Reference):
+            return recorded
+        known = self.earlier.get((recorded.name, recorded.partition))
+        if known is None or known.content != recorded.content:
+            known = recorded if self._manifest(recorded) else None
+        return known and typed(known)
 
     def manifest(self, reference: Reference) -> Manifest:
         """Return the record of a finished thing.
@@ -102,13 +172,20 @@ class Store:
     def url(self, reference: Reference) -> str:
         """Return where a finished thing's folder is."""
         filesystem, root = self.place()
-        full = f"{root}/{reference.folder}"
+        full = f"{root}/{self.manifest(reference).folder}"
         return full if is_local(filesystem) else str(filesystem.unstrip_protocol(full))
 
-    def paths(self, reference: Reference) -> list[str]:
-        """Return the full paths of a finished thing's files, as its manifest lists them."""
+    def stored(self, reference: Reference) -> list[StoredFile]:
+        """Return a finished thing's files, as its manifest lists them."""
         _, root = self.place()
-        return [f"{root}/{reference.folder}/{shard.path}" for shard in self.manifest(reference).shards]
+        manifest = self.manifest(reference)
+        return [
+            StoredFile(f"{root}/{manifest.folder}/{shard.path}", shard.digest, shard.bytes) for shard in manifest.shards
+        ]
+
+    def paths(self, reference: Reference) -> list[str]:
+        """Return the full paths of a finished thing's files."""
+        return [file.path for file in self.stored(reference)]
 
     def check_writable(self) -> None:
         """Fail early where nothing could be stored.
@@ -130,128 +207,7 @@ class Store:
         return None if data is None else Manifest.model_validate_json(data)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """A dataset as an input: read it whole, or in batches of bounded size."""
-
-    store: Store
-    dataset: Dataset
-
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Return all rows."""
-        filesystem, _ = self.store.place()
-        return read_table(filesystem, self.store.paths(self.dataset), self.dataset.name, columns)
-
-    def batches(self, columns: list[str] | None = None, rows: int = 16_384) -> Iterator[pa.Table]:
-        """Yield tables of at most so many rows, in order."""
-        filesystem, _ = self.store.place()
-        yield from read_batches(filesystem, self.store.paths(self.dataset), self.dataset.name, columns, rows)
-
-
-@dataclass(frozen=True)
-class Files:
-    """An artifact as an input."""
-
-    store: Store
-    artifact: Artifact
-
-    def read(self) -> dict[str, bytes]:
-        """Return all files by name."""
-        filesystem, root = self.store.place()
-        names = [shard.path for shard in self.store.manifest(self.artifact).shards]
-        with outside_world(f"cannot read {self.artifact}"):
-            return {name: filesystem.cat_file(f"{root}/{self.artifact.folder}/{name}") for name in names}
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """An input file from outside."""
-
-    source: Source
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open it for reading bytes."""
-        filesystem, path = locate(self.source.url)
-        with outside_world(f"cannot read {self.source.url}"), filesystem.open(path, "rb") as handle:
-            yield handle
-
-
-def _handle(store: Store, one: Input | tuple[Input, ...]) -> Any:
-    if isinstance(one, tuple):
-        return [_handle(store, part) for part in one]
-    if isinstance(one, Dataset):
-        return Rows(store, one)
-    if isinstance(one, Artifact):
-        return Files(store, one)
-    return SourceFile(one) if isinstance(one, Source) else one
-
-
-def _compute_and_write(store: Store, job: Job, missing: tuple[Slot, ...]) -> None:
-    """Run a job and write the missing slots: files first, manifests last."""
-    started, tally, quarantined = datetime.now(UTC), Tally(), list[Quarantined]()
-    produced = job.compute(tally, job.settings, *(_handle(store, one) for one in job.inputs))
-    writer = _write_tables if job.outputs[0].is_table else _write_files
-    shards = writer(store, job, missing, _quarantining(produced, job, quarantined))
-    for slot in missing:
-        reference = job.reference(slot, sum(shard.rows for shard in shards[slot.key]))
-        manifest = Manifest(
-            reference=reference,
-            stage=job.stage,
-            version=job.version,
-            settings=None if job.settings is None else job.settings.model_dump(mode="json"),
-            inputs=list(job.flat_inputs()),
-            shards=shards[slot.key],
-            rows_in=job.rows_in(),
-            dropped=dict(sorted(tally.items())),
-            quarantined=quarantined,
-            software={name: installed_version(name) for name in ("babelmill", "pyarrow", "polars", "torch")},
-            started=started,
-            finished=datetime.now(UTC),
-            run=store.run,
-        )
-        filesystem, root = store.place()
-        write_bytes(filesystem, f"{root}/{reference.folder}/manifest.json", _pretty(manifest))
-
-
-def _quarantining(
-    produced: Iterator[tuple[str, Any]], job: Job, quarantined: list[Quarantined]
-) -> Iterator[tuple[str, Any]]:
-    """Pass on what a job yields; an unusable input file ends it early and is noted instead of raised."""
-    try:
-        yield from produced
-    except ShardError as error:
-        file = next((one.name for one in job.flat_inputs() if isinstance(one, Source)), job.outputs[0].partition)
-        quarantined.append(Quarantined(file=file, reason=str(error)))
-
-
-def _write_tables(
-    store: Store, job: Job, missing: tuple[Slot, ...], produced: Iterable[tuple[str, pa.Table]]
-) -> dict[str, list[Shard]]:
-    filesystem, root = store.place()
-    with contextlib.ExitStack() as stack:
-        writers = {
-            slot.key: stack.enter_context(TableWriter(filesystem, f"{root}/{job.folder(slot)}", slot.name, store.run))
-            for slot in missing
-        }
-        for key, table in produced:
-            if key in writers:
-                writers[key].write(table)
-    return {key: writer.shards for key, writer in writers.items()}
-
-
-def _write_files(
-    store: Store, job: Job, missing: tuple[Slot, ...], produced: Iterable[tuple[str, Iterable[bytes]]]
-) -> dict[str, list[Shard]]:
-    filesystem, root = store.place()
-    shards: list[Shard] = []
-    for file, chunks in produced:
-        with atomic_writer(filesystem, f"{root}/{job.folder(missing[0])}/{safe_path(file)}") as sink:
-            for chunk in chunks:
-                sink.write(chunk)
-        shards.append(Shard(path=file, rows=0, bytes=sink.bytes, digest=sink.digest))
-    return {missing[0].key: shards}
-
-
-def _pretty(manifest: Manifest) -> bytes:
-    return (json.dumps(manifest.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
+def typed(reference: Reference) -> Dataset | Artifact:
+    """Return a reference as it was read from a file as what it stands for."""
+    told = reference.model_dump()
+    return Dataset(**told) if reference.kind == "datasets" else Artifact(**told)

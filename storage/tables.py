@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from storage.cache import opened
 from storage.errors import SchemaError, SourceError
 from storage.files import Filesystem, atomic_writer, outside_world
 from storage.manifest import Shard
@@ -18,6 +19,14 @@ from storage.schemas import check, schema_of
 ROW_GROUP = 16_384  # rows: 16 MB of 512-dimensional vectors, about 100 MB of web pages
 SHARD_ROWS = 64 * ROW_GROUP
 SHARD_BYTES = 512 << 20
+
+
+class StoredFile(NamedTuple):
+    """A file in storage, and what it is known by in the cache."""
+
+    path: str
+    digest: str = ""
+    bytes: int = 0
 
 
 class TableWriter:
@@ -94,7 +103,14 @@ class TableWriter:
             self._sink = self._open.enter_context(atomic_writer(self._filesystem, f"{self._folder}/{file}"))
             sink = pa.PythonFile(self._sink, mode="w")
             self._parquet = self._open.enter_context(
-                pq.ParquetWriter(sink, group.schema, compression="zstd", write_page_checksum=True)
+                pq.ParquetWriter(
+                    sink,
+                    group.schema,
+                    # ids and vectors neither repeat nor compress; trying takes more than half of the time
+                    compression=dict.fromkeys(_compressible(group.schema), "zstd"),
+                    use_dictionary=[field.name for field in group.schema if pa.types.is_string(field.type)],
+                    write_page_checksum=True,
+                )
             )
             self._file, self._rows = file, 0
         self._parquet.write_table(group, row_group_size=ROW_GROUP)
@@ -110,8 +126,21 @@ class TableWriter:
         self.shards.append(Shard(path=self._file, rows=self._rows, bytes=self._sink.bytes, digest=self._sink.digest))
 
 
+def _compressible(schema: pa.Schema) -> Iterator[str]:
+    """Yield the Parquet paths of all columns but ids and vectors."""
+    pending = [(field.name, field.type) for field in schema]
+    while pending:
+        path, kind = pending.pop()
+        if pa.types.is_list(kind):
+            pending.append((f"{path}.list.element", kind.value_type))
+        elif pa.types.is_struct(kind):
+            pending.extend((f"{path}.{field.name}", field.type) for field in kind)
+        elif not pa.types.is_fixed_size_binary(kind):
+            yield path
+
+
 def read_batches(
-    filesystem: Filesystem, paths: list[str], name: str, columns: list[str] | None, rows: int
+    filesystem: Filesystem, files: Sequence[StoredFile], name: str, columns: list[str] | None, rows: int
 ) -> Iterator[pa.Table]:
     """Yield the rows of some shards in order, a bounded number at a time.
 
@@ -119,29 +148,30 @@ def read_batches(
         SchemaError: if a shard is not of the dataset's schema, or that has no such column.
         SourceError: if it cannot be read.
     """
-    for path in paths:
-        with _parquet(filesystem, path) as file:
+    for one in files:
+        with _parquet(filesystem, one) as file:
             _select(name, check(name, file.schema_arrow.empty_table()), columns)
             for batch in file.iter_batches(batch_size=rows, columns=columns):
                 yield _select(name, pa.Table.from_batches([batch]), columns)
 
 
-def read_table(filesystem: Filesystem, paths: list[str], name: str, columns: list[str] | None) -> pa.Table:
+def read_table(filesystem: Filesystem, files: Sequence[StoredFile], name: str, columns: list[str] | None) -> pa.Table:
     """Return all rows of some shards as one table."""
-    tables = list(read_batches(filesystem, paths, name, columns, ROW_GROUP))
+    tables = list(read_batches(filesystem, files, name, columns, ROW_GROUP))
     if tables:
         return pa.concat_tables(tables).combine_chunks()
-    with _parquet(filesystem, paths[0]) as file:
+    with _parquet(filesystem, files[0]) as file:
         return _select(name, check(name, file.schema_arrow.empty_table()), columns)
 
 
 @contextmanager
-def _parquet(filesystem: Filesystem, path: str) -> Iterator[pq.ParquetFile]:
-    with outside_world(f"cannot read {path}"), filesystem.open(path, "rb") as handle:
+def _parquet(filesystem: Filesystem, file: StoredFile) -> Iterator[pq.ParquetFile]:
+    doing = f"cannot read {file.path}"
+    with outside_world(doing), opened(filesystem, file.path, file.digest, file.bytes) as handle:
         try:
             yield pq.ParquetFile(handle, page_checksum_verification=True)
         except pa.ArrowInvalid as error:
-            raise SourceError(f"{path} is damaged: {error}") from error
+            raise SourceError(f"{file.path} is damaged: {error}") from error
 
 
 def _select(name: str, table: pa.Table, columns: list[str] | None) -> pa.Table:

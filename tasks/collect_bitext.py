@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from storage.errors import ConfigError
+from storage.handles import SourceFile
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.sources import list_sources, source_of
-from storage.store import SourceFile, Store
+from storage.store import Store
 from tasks import stage
 from tasks.formats.bitext import BitextSource, read_aligned, read_bitext
 

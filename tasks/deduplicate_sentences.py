@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from storage.handles import Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.schemas import empty
-from storage.store import Rows, Store
+from storage.store import Store
 from tasks import stage
 from tasks.text.deduplication import unique_sentences
 
@@ -22,7 +23,8 @@ def deduplicate_sentences(
 ) -> Dataset:
     """Keep each sentence once over all crawls so far; what a crawl adds never depends on later crawls."""
     slot = Slot("unique_sentences", f"{language}/{crawl}")
-    job = Job("deduplicate_sentences", VERSION, None, (tuple(sentences), tuple(earlier)), (slot,), _deduplicate)
+    inputs = (tuple(sentences), tuple(earlier))
+    job = Job("deduplicate_sentences", VERSION, None, inputs, (slot,), _deduplicate, need="core")
     return store.derive(job)[0]
 
 

@@ -13,14 +13,15 @@ import polars as pl
 from pydantic import Field
 
 from encoder.evaluation import retrieval_accuracy, xsim
-from encoder.inference import SentenceEncoder
 from storage.errors import ConfigError
 from storage.fingerprint import Settings
+from storage.handles import SourceFile
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact
 from storage.sources import list_sources
-from storage.store import SourceFile, Store
+from storage.store import Store
 from tasks import stage
+from tasks.embed_sentences import EncoderReference
 
 VERSION = 1
 
@@ -47,7 +48,7 @@ EvaluationSet = Annotated[Tatoeba | MultiWay, Field(discriminator="kind")]
 
 
 @stage(task_run_name="evaluate-{name}")
-def evaluate_encoder(store: Store, name: str, encoder: SentenceEncoder, tests: EvaluationSet) -> Artifact:
+def evaluate_encoder(store: Store, name: str, encoder: EncoderReference, tests: EvaluationSet) -> Artifact:
     """Score an encoder on one set: accuracy of finding translations, and xsim (LASER's similarity error).
 
     Raises:
@@ -60,15 +61,21 @@ def evaluate_encoder(store: Store, name: str, encoder: SentenceEncoder, tests: E
         tests,
         (files, encoder.fingerprint),
         (Slot("evaluation", f"{name}/{tests.kind}"),),
-        partial(_evaluate, encoder),
+        partial(_evaluate, store.bare(), encoder),
         frozenset({"path"}),
     )
     return store.make(job)
 
 
 def _evaluate(
-    encoder: SentenceEncoder, _: Tally, tests: Tatoeba | MultiWay, files: list[SourceFile], __: str
+    store: Store,
+    reference: EncoderReference,
+    _: Tally,
+    tests: Tatoeba | MultiWay,
+    files: list[SourceFile],
+    __: str,
 ) -> Iterator[tuple[str, list[bytes]]]:
+    encoder = reference.load(store)
     pairs = _tatoeba(files) if isinstance(tests, Tatoeba) else _multiway(files, tests)
     results = []
     for language, sources, targets in pairs:

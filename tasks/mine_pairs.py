@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from storage.handles import Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Rows, Store
+from storage.store import Store
 from tasks import stage
 from tasks.similarity.neighbour_tables import merge_tables
 from tasks.similarity.retrieval import MineConfig, mine
@@ -19,7 +20,7 @@ VERSION = 1
 @stage(task_run_name="mine-{pair}")
 def mine_pairs(store: Store, pair: str, blocks: list[Dataset], config: MineConfig) -> Dataset:
     """Merge the blocks' lists, which is exact, and keep the pairs whose margin is high enough."""
-    job = Job("mine_pairs", VERSION, config, (tuple(blocks),), (Slot("pairs", pair),), _mine)
+    job = Job("mine_pairs", VERSION, config, (tuple(blocks),), (Slot("pairs", pair),), _mine, need="core")
     return store.derive(job)[0]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from typing import Annotated, Literal, NamedTuple
 
 import pyarrow as pa
@@ -10,10 +12,11 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from storage.fingerprint import Settings
+from storage.handles import Precedent, Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact, Dataset
 from storage.schemas import schema_of
-from storage.store import Rows, Store
+from storage.store import Store
 from tasks import stage
 from tasks.formats.data_card import CardFacts, write_card
 from tasks.formats.monolingual import write_lines
@@ -27,6 +30,7 @@ VERSION = 1
 _ROWS = 16_384
 
 Piece = tuple[str, Iterable[bytes]]
+Chunks = Callable[[], Iterable[bytes]]
 
 
 class PublishConfig(Settings):
@@ -52,59 +56,108 @@ class Release(NamedTuple):
     documents: list[Dataset]
 
 
+class Inputs(NamedTuple):
+    """A release's datasets as a computation reads them, in the same order."""
+
+    corpora: list[Rows]
+    rejected_pairs: list[Rows]
+    unique: list[Rows]
+    kept: list[Rows]
+    rejected_documents: list[Rows]
+    documents: list[Rows]
+
+
+class Part(NamedTuple):
+    """Files that follow from the same rows, whose content `made_of` names."""
+
+    files: dict[str, Chunks]
+    made_of: list[str]
+
+
 @stage(task_run_name="publish-{corpus}")
 def publish(store: Store, corpus: str, release: Release, config: PublishConfig) -> Artifact:
-    """Write what leaves the pipeline: files that other tools read, and a card that says what is in them."""
-    job = Job("publish", VERSION, config, (corpus, *map(tuple, release)), (Slot("release", corpus),), _publish)
-    return store.make(job)
+    """Write what leaves the pipeline: files that other tools read, and a card that says what is in them.
+
+    A file is per language and crawl, or per language pair; one whose rows are those of the last release is copied.
+    """
+    slot, datasets = Slot("release", corpus), tuple(tuple(parts) for parts in release)
+    inputs: tuple[str | tuple[Dataset, ...], ...] = (corpus, *datasets)
+    return store.make(Job("publish", VERSION, config, inputs, (slot,), _publish, update=_update, need="core"))
 
 
 def _publish(_: Tally, config: PublishConfig, corpus: str, *inputs: list[Rows]) -> Iterator[Piece]:
-    corpora, _rejected_pairs, unique, kept, _rejected_documents, _documents = inputs
-    for rows in corpora:
-        yield from _bilingual(rows, config)
-    sentences = _by_first_part(unique)
-    for language, parts in sentences.items():
-        yield from _monolingual(language, parts, kept, config)
-    yield "README.md", [write_card(_facts(corpus, inputs, sentences, config)).encode()]
+    for part in _parts(config, Inputs(*inputs)):
+        for name, chunks in part.files.items():
+            yield name, chunks()
+    yield "README.md", [write_card(_facts(corpus, Inputs(*inputs), config)).encode()]
 
 
-def _bilingual(rows: Rows, config: PublishConfig) -> Iterator[Piece]:
+def _update(_: Tally, config: PublishConfig, precedent: Precedent, corpus: str, *inputs: list[Rows]) -> Iterator[Piece]:
+    earlier = precedent.files("release")
+    known = {name: part.made_of for part in _parts(config, Inputs(*precedent.inputs[1:])) for name in part.files}
+    for part in _parts(config, Inputs(*inputs)):
+        for name, chunks in part.files.items():
+            yield name, earlier.chunks(name) if known.get(name) == part.made_of else chunks()
+    yield "README.md", [write_card(_facts(corpus, Inputs(*inputs), config)).encode()]
+
+
+def _parts(config: PublishConfig, inputs: Inputs) -> Iterator[Part]:
+    for rows in inputs.corpora:
+        yield Part(_bilingual(rows, config), [rows.dataset.content])
+    kept = {
+        crawl: list(parts) for crawl, parts in groupby(inputs.kept, lambda part: part.dataset.partition.split("/")[0])
+    }
+    for rows in inputs.unique:
+        language, crawl = rows.dataset.partition.split("/")
+        yield Part(_sentences(rows, config), [rows.dataset.content])
+        documents = kept.get(crawl, [])
+        files: dict[str, Chunks] = {
+            f"monolingual/{language}/{crawl}.documents.parquet": partial(_documents, language, documents, config)
+        }
+        yield Part(files, [part.dataset.content for part in documents])
+
+
+def _bilingual(rows: Rows, config: PublishConfig) -> dict[str, Chunks]:
     pair = rows.dataset.partition
     source, target = pair.split("-")
-    schema = schema_of("corpus")
 
     def tables() -> Iterator[pa.Table]:
         for table in rows.batches(rows=_ROWS):
             yield _masked(table, ("source", "target"), config)
 
-    yield f"bilingual/{pair}.parquet", write_parquet(tables(), schema)
+    files: dict[str, Chunks] = {f"{pair}.parquet": lambda: write_parquet(tables(), schema_of("corpus"))}
     if "tmx" in config.formats:
-        yield f"bilingual/{pair}.tmx", write_tmx(tables(), source, target)
+        files[f"{pair}.tmx"] = lambda: write_tmx(tables(), source, target)
     if "tsv" in config.formats:
-        yield f"bilingual/{pair}.tsv", write_tsv(tables())
+        files[f"{pair}.tsv"] = lambda: write_tsv(tables())
     if "moses" in config.formats:
-        yield f"bilingual/{pair}.{source}", (lines for lines, _ in write_moses(tables()))
-        yield f"bilingual/{pair}.{target}", (lines for _, lines in write_moses(tables()))
+        files[f"{pair}.{source}"] = lambda: (lines for lines, _ in write_moses(tables()))
+        files[f"{pair}.{target}"] = lambda: (lines for _, lines in write_moses(tables()))
+    return {f"bilingual/{name}": chunks for name, chunks in files.items()}
 
 
-def _monolingual(language: str, parts: Sequence[Rows], kept: Sequence[Rows], config: PublishConfig) -> Iterator[Piece]:
-    def sentences() -> Iterator[pa.Table]:
-        for part in parts:
-            for table in part.batches(rows=_ROWS):
-                yield _masked(table, ("text",), config)
+def _sentences(rows: Rows, config: PublishConfig) -> dict[str, Chunks]:
+    def tables() -> Iterator[pa.Table]:
+        for table in rows.batches(rows=_ROWS):
+            masked = mask_spans(table["text"], table["pii"]) if config.pii == "mask" else table["text"]
+            yield table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), masked)
 
-    def documents() -> Iterator[pa.Table]:
+    name = f"monolingual/{rows.dataset.partition}.sentences"
+    files: dict[str, Chunks] = {f"{name}.parquet": lambda: write_parquet(tables(), schema_of("unique_sentences"))}
+    if "text" in config.formats:
+        files[f"{name}.txt"] = lambda: write_lines(tables())
+    return files
+
+
+def _documents(language: str, kept: Sequence[Rows], config: PublishConfig) -> Iterator[bytes]:
+    def tables() -> Iterator[pa.Table]:
         for part in kept:
             for table in part.batches(rows=1024):
                 mine = table.filter(pc.equal(table["language"], language))
                 if mine.num_rows:
                     yield _masked(mine, ("title", "text"), config)
 
-    yield f"monolingual/{language}.sentences.parquet", write_parquet(sentences(), schema_of("unique_sentences"))
-    yield f"monolingual/{language}.documents.parquet", write_parquet(documents(), schema_of("kept_documents"))
-    if "text" in config.formats:
-        yield f"monolingual/{language}.sentences.txt", write_lines(sentences())
+    return write_parquet(tables(), schema_of("kept_documents"))
 
 
 def _masked(table: pa.Table, columns: Sequence[str], config: PublishConfig) -> pa.Table:
@@ -116,35 +169,31 @@ def _masked(table: pa.Table, columns: Sequence[str], config: PublishConfig) -> p
     return table
 
 
-def _by_first_part(parts: Sequence[Rows]) -> dict[str, list[Rows]]:
-    """Group partitions such as deu_Latn/crawl by what stands before the first slash, sorted."""
-    groups: dict[str, list[Rows]] = {}
-    for part in parts:
-        groups.setdefault(part.dataset.partition.split("/")[0], []).append(part)
-    return dict(sorted(groups.items()))
-
-
-def _facts(
-    corpus: str, inputs: Sequence[list[Rows]], sentences: Mapping[str, Sequence[Rows]], config: PublishConfig
-) -> CardFacts:
-    corpora, rejected_pairs, unique, kept, rejected_documents, documents = inputs
+def _facts(corpus: str, inputs: Inputs, config: PublishConfig) -> CardFacts:
     per_language: dict[str, int] = {}
-    for part in kept:
+    for part in inputs.kept:
         for entry in pc.value_counts(part.read(["language"])["language"]).to_pylist():
             per_language[entry["values"]] = per_language.get(entry["values"], 0) + entry["counts"]
+    sentences: dict[str, int] = {}
+    for part in inputs.unique:
+        language = part.dataset.partition.split("/")[0]
+        sentences[language] = sentences.get(language, 0) + part.dataset.rows
     return CardFacts(
         corpus=corpus,
-        crawls=list(dict.fromkeys(part.dataset.partition.split("/")[0] for part in documents)),
+        crawls=list(dict.fromkeys(part.dataset.partition.split("/")[0] for part in inputs.documents)),
         funnel=[
-            ("records", _rows(documents)),
-            ("kept documents", _rows(kept)),
-            ("unique sentences", _rows(unique)),
-            ("sentence pairs", _rows(corpora)),
+            ("records", _rows(inputs.documents)),
+            ("kept documents", _rows(inputs.kept)),
+            ("unique sentences", _rows(inputs.unique)),
+            ("sentence pairs", _rows(inputs.corpora)),
         ],
-        rejected={"documents": _reasons(rejected_documents, "reason"), "pairs": _reasons(rejected_pairs, "filter")},
-        sentences={language: _rows(parts) for language, parts in sentences.items()},
+        rejected={
+            "documents": _reasons(inputs.rejected_documents, "reason"),
+            "pairs": _reasons(inputs.rejected_pairs, "filter"),
+        },
+        sentences=dict(sorted(sentences.items())),
         documents=per_language,
-        pairs={rows.dataset.partition: rows.dataset.rows for rows in corpora},
+        pairs={rows.dataset.partition: rows.dataset.rows for rows in inputs.corpora},
         formats=config.formats,
         settings={"personal data": config.pii},
     )

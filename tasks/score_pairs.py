@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import lru_cache
 
 import pyarrow as pa
 
+from storage.handles import Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Rows, Store
+from storage.schemas import conform
+from storage.store import Store
 from tasks import stage
 from tasks.filters import PairFilter
 from tasks.filters.verdicts import LIMITS
@@ -24,37 +26,34 @@ def score_pairs(
     store: Store, pairs: Dataset, sources: list[Dataset], targets: list[Dataset], filters: list[PairFilter]
 ) -> list[Dataset]:
     """Score every pair by every filter; one whose scores are there already, whatever its limit, is not run again."""
-    sides = (tuple(sources), tuple(targets))
-    left, right = ([store.rows(part) for part in side] for side in sides)
-    texts = cache(partial(read_texts, store.rows(pairs), left, right))
+    inputs = (pairs, tuple(sources), tuple(targets))
     jobs = [
         Job(
             f"score_pairs.{one.kind}",
             VERSION,
             one,
-            (pairs, *sides),
+            inputs,
             (Slot("pair_scores", f"{pairs.partition}/{one.kind}"),),
-            partial(_score, texts),
+            _score,
             LIMITS,
+            need="core",
         )
         for one in filters
     ]
     return [store.derive(job)[0] for job in jobs]
 
 
-def read_texts(pairs: Rows, sources: Sequence[Rows], targets: Sequence[Rows]) -> pa.Table:
+@lru_cache(maxsize=1)  # filter after filter asks for the same
+def read_texts(pairs: Rows, sources: tuple[Rows, ...], targets: tuple[Rows, ...]) -> pa.Table:
     """Return the pairs with both sides' texts."""
     source, target = (side[0].dataset.partition.split("/")[0] for side in (sources, targets))
     left, right = ((batch for part in side for batch in part.batches(TEXT_COLUMNS)) for side in (sources, targets))
     return texts_of_pairs(pairs.read(), left, right, (source, target))
 
 
-def _score(texts: Callable[[], pa.Table], _: Tally, config: PairFilter, *__: object) -> Iterator[tuple[str, pa.Table]]:
-    pairs = texts()
-    scores = pa.array(config.score(pairs), pa.float32())
-    yield (
-        "pair_scores",
-        pa.table({"pair_id": pairs["pair_id"], "score": scores}).cast(
-            pa.schema([("pair_id", pa.binary(16)), ("score", pa.float32())])
-        ),
-    )
+def _score(
+    _: Tally, config: PairFilter, pairs: Rows, sources: list[Rows], targets: list[Rows]
+) -> Iterator[tuple[str, pa.Table]]:
+    texts = read_texts(pairs, tuple(sources), tuple(targets))
+    scores = pa.array(config.score(texts), pa.float32())
+    yield "pair_scores", conform("pair_scores", pa.table({"pair_id": texts["pair_id"], "score": scores}))

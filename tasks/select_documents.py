@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.handles import Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
 from storage.schemas import ID, MINHASHES, empty, schema_of
-from storage.store import Rows, Store
+from storage.store import Store
 from tasks import stage
 from tasks.similarity.minhash import MinHashConfig, first_duplicates, signatures
 from tasks.text.selection import SelectDocumentsConfig, split_by_fate, verdicts
@@ -57,7 +58,7 @@ def select_documents(
         tuple(earlier),
     )
     outputs = (*kept, *rejected, Slot("signatures", crawl))
-    made = store.derive(Job("select_documents", VERSION, config, inputs, outputs, _select), in_child=True)
+    made = store.derive(Job("select_documents", VERSION, config, inputs, outputs, _select, need="core"))
     return Selected(made[: len(files)], made[len(files) : -1], made[-1])
 
 

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from storage.fingerprint import Settings
+from storage.handles import Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Dataset
-from storage.store import Rows, Store
+from storage.store import Store
 from tasks import stage
 from tasks.filters import LanguageAgreement, LengthRatio, LetterShare, NumberMatch, Overlap, PairFilter
 from tasks.filters.verdicts import split_pairs
@@ -48,7 +49,7 @@ def select_pairs(  # noqa: PLR0913, PLR0917 - a join of everything that is known
     """Keep the pairs that every filter accepts, each with its text and where both sides come from."""
     inputs = (pairs, tuple(scores), tuple(sources), tuple(targets), tuple(documents))
     slots = (Slot("corpus", pairs.partition), Slot("rejected_pairs", pairs.partition))
-    corpus, rejected = store.derive(Job("select_pairs", VERSION, config, inputs, slots, _select))
+    corpus, rejected = store.derive(Job("select_pairs", VERSION, config, inputs, slots, _select, need="core"))
     return corpus, rejected
 
 
@@ -61,7 +62,7 @@ def _select(  # noqa: PLR0913, PLR0917
     targets: list[Rows],
     documents: list[Rows],
 ) -> Iterator[tuple[str, pa.Table]]:
-    texts = read_texts(pairs, sources, targets)
+    texts = read_texts(pairs, tuple(sources), tuple(targets))
     values = [part.read(["score"])["score"].to_numpy() for part in scores]
     limits = [one.model_dump_json() for one in config.filters]
     origins = (batch for part in documents for batch in part.batches(ORIGIN_COLUMNS))

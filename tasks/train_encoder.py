@@ -14,9 +14,10 @@ from encoder.checkpoint import pack
 from encoder.training import Step, TrainingConfig, train
 from encoder.vocabulary import Vocabulary
 from storage.errors import ConfigError
+from storage.handles import Files, Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact, Dataset
-from storage.store import Files, Rows, Store
+from storage.store import Store
 from tasks import stage
 
 VERSION = 1

@@ -10,9 +10,10 @@ import pyarrow as pa
 from encoder.vocabulary import VocabularyConfig, balanced_quota
 from encoder.vocabulary import train_vocabulary as train
 from storage.errors import ConfigError
+from storage.handles import Rows
 from storage.jobs import Job, Slot, Tally
 from storage.manifest import Artifact, Dataset
-from storage.store import Rows, Store
+from storage.store import Store
 from tasks import stage
 from tasks.text.sampling import balanced_sample
 

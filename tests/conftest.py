@@ -12,7 +12,7 @@ import fsspec
 import hypothesis
 import pytest
 
-from storage.processes import stop_children
+from storage.children import stop_children
 from storage.store import Store
 
 hypothesis.settings.register_profile("babelmill", deadline=None)  # a busy machine is no fault of the code

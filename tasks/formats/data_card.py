@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from tasks.text.labels import bcp47
 
 _FILES = (  # format, file, what it holds; Parquet always is there
-    ("", "`monolingual/LANG.documents.parquet`", "kept documents with url, language and confidence"),
-    ("", "`monolingual/LANG.sentences.parquet`", "each sentence once, with its first document"),
-    ("text", "`monolingual/LANG.sentences.txt`", "the same sentences, one a line"),
+    ("", "`monolingual/LANG/CRAWL.documents.parquet`", "kept documents with url, language and confidence"),
+    (
+        "",
+        "`monolingual/LANG/CRAWL.sentences.parquet`",
+        "sentences that no earlier crawl had, each with its first document",
+    ),
+    ("text", "`monolingual/LANG/CRAWL.sentences.txt`", "the same sentences, one a line"),
     ("", "`bilingual/A-B.parquet`", "pairs with cosine, margin and the WARC record of both sides"),
     ("tmx", "`bilingual/A-B.tmx`", "the same pairs as TMX 1.4"),
     ("tsv", "`bilingual/A-B.tsv`", "margin, source, target and both addresses, without a header line"),

@@ -128,7 +128,7 @@ def distinct(block: np.ndarray, places: np.ndarray) -> Distinct:
         ValueError: if a row is neither zero nor normalised.
     """
     vectors = np.ascontiguousarray(block, dtype=np.float32)
-    norms = np.linalg.norm(vectors, axis=1)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
     if not np.all((norms == 0) | (np.abs(norms - 1) <= NORM_TOLERANCE)):
         raise ValueError("vectors must be L2-normalised or zero")
     bits = vectors.view(np.uint32)

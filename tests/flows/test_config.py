@@ -15,14 +15,14 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ValidationError
 
 from flows.build_corpus import build_corpus, in_order, language_pairs
-from flows.config import CorpusConfig, Crawl, EvaluateEncoderConfig, TrainEncoderConfig
+from flows.config import CorpusConfig, Crawl, EvaluateEncoderConfig, RemoveConfig, TrainEncoderConfig
 from flows.evaluate_encoder import evaluate_encoder
 from flows.train_encoder import train_encoder
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = Path(__file__).with_name("settings.txt")
 PACKAGES = ("flows", "tasks", "encoder", "storage")
-CONFIGS = (CorpusConfig, TrainEncoderConfig, EvaluateEncoderConfig)
+CONFIGS = (CorpusConfig, TrainEncoderConfig, EvaluateEncoderConfig, RemoveConfig)
 
 
 def models_in(kind):
@@ -135,12 +135,18 @@ def test_every_entrypoint_is_a_flow_in_a_module(deployments):
         module, _, name = one["entrypoint"].rpartition(".")
         flows[one["name"]] = getattr(importlib.import_module(module), name)
         assert isinstance(flows[one["name"]], Flow)
-    assert {flow.name for flow in flows.values()} == {"build-corpus", "train-encoder", "evaluate-encoder"}
+    assert {flow.name for flow in flows.values()} == {
+        "build-corpus",
+        "train-encoder",
+        "evaluate-encoder",
+        "remove-documents",
+    }
 
 
 def test_the_parameters_of_every_deployment_are_settings_of_its_flow(deployments):
     configs = {
         "build-corpus": CorpusConfig,
+        "remove-documents": RemoveConfig,
         "train-encoder": TrainEncoderConfig,
         "evaluate-encoder": EvaluateEncoderConfig,
     }

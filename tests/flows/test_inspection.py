@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from flows.inspection import show_status
+from storage.files import write_bytes
+from storage.leases import hold
+from storage.snapshots import Draft, commit
 
 
 def test_status_shows_every_corpus(babelmill, whole):
@@ -16,6 +22,41 @@ def test_status_shows_every_corpus(babelmill, whole):
     assert whole.report.release in result.stdout
     rows = sum(one.rows for one in whole.snapshot.find("corpus"))
     assert any(f" {rows:,} " in line for line in result.stdout.splitlines() if line.startswith("│ corpus "))
+
+
+def test_status_tells_what_lies_there_and_what_is_needed(babelmill, whole):
+    (line,) = (line for line in babelmill.lines("status", "--root", whole.config.root) if line.startswith("Stored "))
+    stored, needed = (int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d(?= bytes|\.$)", line))
+    folders = [Path(whole.config.root, name) for name in ("snapshots", "datasets", "artifacts")]
+    assert stored == sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
+    assert needed == sum(manifest.bytes for manifest in whole.manifests().values()) < stored
+
+
+def test_status_tells_of_removals_and_of_a_build_in_flight(store, capsys):
+    commit(store, None, Draft(corpus="corpus", crawls=["one"], things=[]))
+    show_status(store.root)
+    shown = capsys.readouterr().out
+    assert "Removals" not in shown
+    assert "being built" not in shown
+    place = Path(store.root, "removals", "corpus")
+    place.mkdir(parents=True)
+    for name in ("000001.json", "000002.json"):
+        (place / name).write_text("{}")
+    with hold(store, "build/corpus", 0):
+        show_status(store.root)
+    shown = capsys.readouterr().out
+    assert "Removals recorded: 2" in shown
+    assert f"  being built by run {store.run} on " in shown
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}", '{"run": "\\u001b[2Jx"}', "\x1b"])
+def test_a_lease_that_nobody_can_read_is_somebodys(store, capsys, content):
+    commit(store, None, Draft(corpus="corpus", crawls=["one"], things=[]))
+    write_bytes(store.place()[0], f"{store.root}/leases/build/corpus.json", content.encode())
+    show_status(store.root)
+    shown = capsys.readouterr().out
+    assert "being built by " in shown
+    assert "\x1b" not in shown
 
 
 def test_status_of_a_place_without_corpora_is_refused(babelmill, tmp_path):

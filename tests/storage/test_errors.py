@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from prefect.states import Failed
 
-from storage.errors import ConfigError, CorpusError, SchemaError, ShardError, SourceError
+from storage.engines import Local
+from storage.errors import ConfigError, CorpusError, SchemaError, ShardError, SourceError, TimeLimitError
 from storage.jobs import Job, Slot
 from storage.schemas import empty
 from storage.sources import list_sources
@@ -53,10 +56,18 @@ def is_noted_and_the_run_goes_on(store):
     assert [one.reason for one in store.manifest(dataset).quarantined] == ["not a WARC file"]
 
 
+def ends_the_computation(_):
+    engine = Local(workers=2, seconds_limit=3)
+    with pytest.raises(TimeLimitError, match=r"raise resources\.shard_minutes"):
+        engine.run("core", time.sleep, 600)
+    assert engine.run("core", eval, "6 * 7") == 42
+
+
 CONSEQUENCES = {
     ConfigError: stops_before_any_work,
     SchemaError: fails_the_stage,
     SourceError: is_cured_by_trying_again,
+    TimeLimitError: ends_the_computation,
     ShardError: is_noted_and_the_run_goes_on,
 }
 

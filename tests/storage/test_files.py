@@ -178,6 +178,52 @@ def test_of_racing_creators_one_wins_and_its_bytes_stay(root):
     assert len(filesystem.find(path)) == 5
 
 
+def test_a_small_file_is_one_request_on_s3(s3_root, caplog):
+    filesystem, path = locate(f"{s3_root}/file")
+    with caplog.at_level("DEBUG", "s3fs"):
+        write_bytes(filesystem, path, b"data")
+        assert read_bytes(filesystem, path) == b"data"
+        assert create_exclusively(filesystem, path, b"data") is False
+    calls = [line.split()[1] for line in caplog.messages if line.startswith("CALL: ")]
+    assert calls == ["put_object", "get_object", "put_object"]
+
+
+class BrokenClient:
+    """An object store whose client reports a lost connection as a RuntimeError, as adlfs does."""
+
+    protocol = ("abfs", "az")
+
+    def fail(self, *_, **__):
+        raise RuntimeError("Failed to upload block: connection reset")
+
+    open = pipe_file = cat_file = fail
+
+    def invalidate_cache(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda client: write_bytes(client, "folder/file", b"data"),
+        lambda client: create_exclusively(client, "folder/file", b"data"),
+        lambda client: read_bytes(client, "folder/file"),
+        lambda client: atomic_writer(client, "folder/file").__enter__(),
+    ],
+    ids=["write", "create", "read", "open"],
+)
+def test_what_a_client_calls_a_runtime_error_is_the_outside_world_too(attempt):
+    with pytest.raises(SourceError, match="folder/file: RuntimeError: Failed to upload"):
+        attempt(BrokenClient())
+
+
+def test_a_secret_of_the_environment_is_not_in_an_error(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2hunter2")
+    with pytest.raises(SourceError, match=r"reading: OSError: signed with \*\*\*") as told, outside_world("reading"):
+        raise OSError("signed with hunter2hunter2")
+    assert told.value.__cause__ is None
+
+
 def test_s3_is_found_through_the_environment_alone(s3_root):
     filesystem, path = locate(s3_root)
     write_bytes(filesystem, f"{path}/file", b"data")

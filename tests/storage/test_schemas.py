@@ -52,7 +52,7 @@ def test_an_unknown_dataset_is_refused_with_the_known_ones():
 
 
 def test_embeddings_need_a_dimension():
-    assert embeddings_schema(8).field("vector").type.list_size == 8
+    assert embeddings_schema(8).field("vector").type.byte_width == 16
     assert empty("embeddings", 8).schema == embeddings_schema(8)
     with pytest.raises(SchemaError, match="dimension"):
         schema_of("embeddings")

@@ -15,12 +15,13 @@ from pydantic import Field
 from storage.errors import ConfigError, SchemaError, ShardError, SourceError
 from storage.files import is_local, locate, write_bytes
 from storage.fingerprint import Settings, digest
+from storage.handles import SourceFile
 from storage.jobs import Job, Slot
 from storage.manifest import Manifest
 from storage.schemas import ID, check, embeddings_schema, empty
-from storage.snapshots import commit
+from storage.snapshots import Draft, commit
 from storage.sources import list_sources
-from storage.store import SourceFile, Store
+from storage.store import Store
 from storage.tables import ROW_GROUP
 
 
@@ -154,18 +155,20 @@ def test_transient_settings_change_nothing(store):
     assert once.calls == 1
 
 
-def test_a_dataset_as_an_input_counts_by_its_fingerprint(store):
+def test_a_dataset_as_an_input_counts_by_its_content(store):
     [one] = store.derive(scoring(Once(("pair_scores", scores(1))), "a"))
-    [other] = store.derive(scoring(Once(("pair_scores", scores(1))), "b"))
+    [other] = store.derive(scoring(Once(("pair_scores", scores(2))), "b"))
+    [same] = store.derive(scoring(Once(("pair_scores", scores(1))), "c"))
+    assert one.fingerprint != same.fingerprint
+    assert (one.content == same.content, one.content == other.content) == (True, False)
     names = {
         scoring(Once(), *inputs).fingerprint(Slot("pairs", "p"))
         for inputs in ((one,), (other,), ((one,),), (one, other), ((one, other),))
     }
     assert len(names) == 5
-    renamed = one.model_copy(update={"rows": 99})
-    assert scoring(Once(), one).fingerprint(Slot("pairs", "p")) == scoring(Once(), renamed).fingerprint(
-        Slot("pairs", "p")
-    )
+    assert scoring(Once(), one).fingerprint(Slot("pairs", "p")) == scoring(Once(), same).fingerprint(Slot("pairs", "p"))
+    with pytest.raises(ValueError, match="is not finished"):
+        scoring(Once(), one.model_copy(update={"content": ""})).fingerprint(Slot("pairs", "p"))
 
 
 def test_of_two_slots_only_the_missing_one_is_written(any_store):
@@ -339,7 +342,7 @@ def test_empty_embeddings_keep_their_dimension(any_store):
     )
     [dataset] = any_store.derive(job)
     assert any_store.read(dataset).schema.equals(embeddings_schema(7), check_metadata=True)
-    assert any_store.read(dataset, ["vector"]).schema.field("vector").type.list_size == 7
+    assert any_store.read(dataset, ["vector"]).schema.field("vector").type.byte_width == 14
 
 
 def test_embeddings_without_any_table_are_refused(store):
@@ -450,7 +453,7 @@ def test_no_secret_is_ever_written(s3_root, s3_secret):
     [dataset] = store.derive(
         scoring(Once(("pair_scores", scores(1))), sources, settings=Limit(path=f"{s3_root}/crawl"))
     )
-    commit(store, None, "corpus", ["crawl"], [dataset])
+    commit(store, None, Draft(corpus="corpus", crawls=["crawl"], things=[dataset]))
     secrets = [os.environ[name].encode() for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")]
     assert s3_secret.encode() in secrets
     written = [*contents(store).values(), pickle.dumps(store), repr(store).encode(), pickle.dumps(dataset)]
@@ -461,7 +464,7 @@ def test_no_secret_is_ever_written(s3_root, s3_secret):
 def test_every_file_is_where_the_data_model_says(store):
     [dataset] = store.derive(scoring(Once(("pair_scores", scores(1)))))
     [model] = store.derive(artifact_of(Once(("model.bin", [b"1"]))))
-    commit(store, None, "corpus", [], [dataset, model])
+    commit(store, None, Draft(corpus="corpus", crawls=[], things=[dataset, model]))
     found = Counter(path.removeprefix(f"{store.place()[1]}/").split("/")[0] for path in listing(store))
     assert found == {"datasets": 2, "artifacts": 2, "snapshots": 1}
     manifest = Manifest.model_validate_json(contents(store)[f"{store.url(dataset)}/manifest.json"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from storage.errors import SchemaError, SourceError
 from storage.fingerprint import digest
 from storage.schemas import ID, check, embeddings_schema, empty, schema_of
-from storage.tables import ROW_GROUP, SHARD_ROWS, TableWriter, read_batches, read_table
+from storage.tables import ROW_GROUP, SHARD_ROWS, StoredFile, TableWriter, read_batches, read_table
 
 ROWS = 2 * ROW_GROUP + 1234
 
@@ -118,7 +118,7 @@ def file(tmp_path):
 
 def test_reading_is_in_order_in_batches_of_bounded_size(file):
     local = fsspec.filesystem("file")
-    batches = list(read_batches(local, [str(file)] * 2, "signatures", None, 10_000))
+    batches = list(read_batches(local, [StoredFile(str(file))] * 2, "signatures", None, 10_000))
     assert max(batch.num_rows for batch in batches) <= 10_000
     assert pa.concat_tables(batches).equals(pa.concat_tables([table("signatures")] * 2))
     assert all(batch.schema.equals(schema_of("signatures"), check_metadata=True) for batch in batches)
@@ -128,24 +128,27 @@ def test_reading_is_in_order_in_batches_of_bounded_size(file):
 def test_some_columns_come_in_the_order_asked_for_with_rows_and_without(file, tmp_path, columns):
     (tmp_path / "empty").write_bytes(written("signatures", [])[0])
     for path in (file, tmp_path / "empty"):
-        assert read_table(fsspec.filesystem("file"), [str(path)], "signatures", columns).schema.names == columns
+        assert (
+            read_table(fsspec.filesystem("file"), [StoredFile(str(path))], "signatures", columns).schema.names
+            == columns
+        )
 
 
 def test_an_unknown_column_is_refused_with_the_known_ones(file):
     with pytest.raises(SchemaError, match="no column length; there are doc_id, minhashes"):
-        read_table(fsspec.filesystem("file"), [str(file)], "signatures", ["doc_id", "length"])
+        read_table(fsspec.filesystem("file"), [StoredFile(str(file))], "signatures", ["doc_id", "length"])
 
 
 def test_a_file_of_another_dataset_is_refused(file):
     with pytest.raises(SchemaError, match="pairs: expected columns"):
-        read_table(fsspec.filesystem("file"), [str(file)], "pairs", None)
+        read_table(fsspec.filesystem("file"), [StoredFile(str(file))], "pairs", None)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 5000], ids=["nothing", "magic", "half"])
 def test_a_damaged_file_is_a_source_error_that_names_it(file, keep):
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(SourceError, match=f"{file} is damaged"):
-        read_table(fsspec.filesystem("file"), [str(file)], "signatures", None)
+        read_table(fsspec.filesystem("file"), [StoredFile(str(file))], "signatures", None)
 
 
 def test_damaged_rows_are_a_source_error(file):
@@ -153,9 +156,9 @@ def test_damaged_rows_are_a_source_error(file):
     data[1000:2000] = bytes(1000)
     file.write_bytes(data)
     with pytest.raises(SourceError, match=str(file)):
-        read_table(fsspec.filesystem("file"), [str(file)], "signatures", None)
+        read_table(fsspec.filesystem("file"), [StoredFile(str(file))], "signatures", None)
 
 
 def test_a_missing_file_is_a_source_error(tmp_path):
     with pytest.raises(SourceError, match=r"cannot read .*gone\.parquet"):
-        read_table(fsspec.filesystem("file"), [str(tmp_path / "gone.parquet")], "signatures", None)
+        read_table(fsspec.filesystem("file"), [StoredFile(str(tmp_path / "gone.parquet"))], "signatures", None)
