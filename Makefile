@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test serve check format bench clean
 
 demo: $(READY)
 	$(BIN)/babelmill demo
+
+serve: $(READY)
+	$(BIN)/babelmill serve
 
 test: check
 	$(BIN)/python -m pytest
@@ -28,8 +31,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $(READY)
 
-bench: $(READY)   # make bench WMT_NEWS=wmt_news.parquet
+bench: $(READY)   # make bench WMT_NEWS=wmt_news.parquet CONFIG=two_crawls.yaml; each script says what it needs
 	$(BIN)/python benchmarks/mining_quality.py $(WMT_NEWS)
+	$(BIN)/python benchmarks/object_store.py
+	$(BIN)/python benchmarks/overhead.py $(CONFIG) --workdir bench/overhead
+	$(BIN)/python benchmarks/incremental.py $(CONFIG) --workdir bench/incremental
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo bench

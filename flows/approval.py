@@ -22,19 +22,26 @@ class Approval(RunInput):
     approve: bool = True
 
 
+def check_approval(config: CorpusConfig) -> None:
+    """Refuse before any work what would have to wait for a person and could not.
+
+    Raises:
+        ConfigError: if nothing could start the run again.
+    """
+    if config.approval and runtime.deployment.id is None:
+        raise ConfigError("approval: only a run of a deployment can wait for a person; set it to false to run here")
+
+
 def await_approval(store: Store, config: CorpusConfig, base: Snapshot | None, draft: Draft) -> None:
     """Suspend the run until somebody approves; the process ends meanwhile, and the run finds its work done afterwards.
 
     Suspending, not pausing: a paused run loses its slot of the deployment's concurrency limit, and crashes for it.
 
     Raises:
-        ConfigError: if the run is of no deployment, so that nothing could start it again.
         CorpusError: if approval is refused.
     """
     if not config.approval or (base is not None and not changed(base, draft)):
         return
-    if runtime.deployment.id is None:
-        raise ConfigError("approval: only a run of a deployment can wait for a person; set it to false to run here")
     [release] = [store.url(one) for one in draft.things if one.name == "release"]
     create_markdown_artifact(
         key=artifact_key(f"{config.corpus} approval"),

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from prefect import flow
 
-from flows.approval import await_approval
+from flows.approval import await_approval, check_approval
 from flows.config import CorpusConfig, Crawl
 from flows.corpus import Corpus
 from flows.opening import all_crawls, encoder_reference, language_model, open_store, sources_of
@@ -49,6 +49,7 @@ def build_corpus(config: CorpusConfig = CorpusConfig()) -> BuildReport:
 
 def brought_up_to_date(store: Store, config: CorpusConfig, reason: str = "") -> BuildReport:
     """Build the next version of a corpus inside whatever flow calls this, while no other run builds it."""
+    check_approval(config)
     with building(store, config.corpus):
         while True:  # once, unless a run that has lost its lease commits in the meantime
             base = latest(store, config.corpus)
