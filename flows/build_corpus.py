@@ -239,14 +239,12 @@ def build_pairs(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps
         "mine pairs",
         mine_pairs,
         [(store, name, parts, config.mine) for name, parts in zip(names, blocks, strict=True)],
-        names,
     )
     sides = [(corpus.unique[source], corpus.unique[target]) for source, target in pairs]
     scores = steps.each(
         "score pairs",
         score_pairs,
         [(store, found, *both, config.pair_filters.filters) for found, both in zip(mined, sides, strict=True)],
-        names,
     )
     selected = steps.each(
         "select pairs",
@@ -255,7 +253,6 @@ def build_pairs(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps
             (store, found, values, *both, corpus.documents, config.pair_filters)
             for found, values, both in zip(mined, scores, sides, strict=True)
         ],
-        names,
     )
     corpus.scores = [part for parts in scores for part in parts]
     corpus.pairs = dict(zip(pairs, mined, strict=True))

@@ -127,7 +127,7 @@ def watch(  # noqa: PLR0917
         str | None, typer.Option(help="A crawl has arrived when its folder holds this file, such as _SUCCESS.")
     ] = None,
     stable: Annotated[
-        float, typer.Option(min=0.0, help="Without a marker: when its files have not changed for so many seconds.")
+        float, typer.Option(min=0.0, help="And when its files have not changed for so many seconds; with a marker too.")
     ] = 300.0,
     once: Annotated[bool, typer.Option("--once", help="Look once and end, for cron.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from encoder.registry import load_encoder
 from flows.clusters import engine_of
 from flows.config import CorpusConfig, Crawl, Resources
 from flows.credentials import use_blocks
+from flows.terminal import OUR_LOGGERS
 from storage.engines import Engine, Local
 from storage.errors import ConfigError
 from storage.files import locate, outside_world
@@ -42,6 +44,8 @@ def open_store(root: str, resources: Resources, credentials: list[str] | None = 
     threads = resources.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
+    for name in OUR_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)  # or a deployed run's page shows warnings only
     run = str(runtime.flow_run.id or "local").replace("-", "")[:12]
     if resources.cluster is not None and "://" not in root:
         root = os.path.abspath(root)  # workers start in other folders

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, runtime
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 from flows.comparison import compare
 from flows.corpus import Corpus
@@ -105,6 +111,12 @@ def publish_report(store: Store, corpus: Corpus, snapshot: Snapshot, base: Snaps
     )
     create_markdown_artifact(
         key=artifact_key(f"{corpus.name} report"), markdown=markdown(report), description=f"What is in {title}"
+    )
+    create_link_artifact(
+        link=report.release if "://" in report.release else Path(report.release).resolve().as_uri(),
+        link_text=f"corpora of {title}",
+        key=artifact_key(f"{corpus.name} corpora"),
+        description=f"Where the files of {title} are",
     )
     if is_new:
         _publish_news(store, corpus, snapshot, base)

@@ -128,7 +128,8 @@ class Store:
             if job.recipe(manifest.settings) != job.recipe(settings):
                 return None
         told = {slot.key: manifest for slot, manifest in zip(job.outputs, manifests, strict=True) if manifest}
-        inputs = [self._present(one) for one in told[job.outputs[0].key].inputs]
+        recorded = max((manifest.inputs for manifest in told.values()), key=len)  # not every slot's record has them
+        inputs = [self._present(one) for one in recorded]
         if len(inputs) != len(job.inputs) or None in inputs:
             return None
         bare = self.bare()
