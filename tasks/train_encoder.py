@@ -35,7 +35,8 @@ def train_encoder(
     Raises:
         ConfigError: if no pair of the bitext is of use to this objective.
     """
-    job = Job("train_encoder", VERSION, config, (vocabulary, tuple(bitext)), (Slot("encoder", name),), _train)
+    inputs = (vocabulary, tuple(bitext))
+    job = Job("train_encoder", VERSION, config, inputs, (Slot("encoder", name),), _train, need="gpu")
     return store.make(job)
 
 

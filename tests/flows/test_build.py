@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 
+from flows.config import CorpusConfig
+from flows.opening import all_crawls
 from storage.children import stop_children
+from storage.errors import ConfigError
 
 FIRST, SECOND = "2024-10", "2024-11"
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -240,3 +244,28 @@ def test_personal_data_is_masked_in_a_release(build, whole):
         assert masked[name].count("<phone>") >= 2
     # only the release differs: what lies behind it is the same
     assert {one for one in kept.parts() if one[0] != "release"} == {one for one in whole.parts() if one[0] != "release"}
+
+
+def test_approval_is_refused_where_nobody_could_start_the_run_again(build, tmp_path):
+    with pytest.raises(ConfigError, match="approval: only a run of a deployment"):
+        build(tmp_path, approval=True)
+    assert not list(tmp_path.glob("datasets/*"))
+
+
+def test_crawls_are_found_in_their_folder(crawls, build_config, whole, tmp_path):
+    folder = tmp_path / "crawls"
+    for name, path in crawls.items():
+        shutil.copytree(path, folder / name)
+    (folder / SECOND / "_SUCCESS").touch()
+    (folder / ".hidden").mkdir()
+    config = CorpusConfig.model_validate(build_config(tmp_path, crawls=[], crawl_folder=str(folder)))
+    assert [crawl.name for crawl in all_crawls(config)] == [FIRST, SECOND]
+    named = config.model_copy(update={"crawls": whole.config.crawls[1:]})
+    assert [crawl.name for crawl in all_crawls(named)] == [SECOND, FIRST]
+    marked = config.model_copy(update={"crawl_marker": "_SUCCESS"})
+    assert [crawl.name for crawl in all_crawls(marked)] == [SECOND]
+    (folder / "no name").mkdir()
+    with pytest.raises(ConfigError, match="crawl_folder: 'no name' cannot name a crawl"):
+        all_crawls(config)
+    with pytest.raises(ConfigError, match="there is none in"):
+        all_crawls(config.model_copy(update={"crawl_folder": str(tmp_path / "crawls" / FIRST)}))

@@ -77,7 +77,7 @@ def test_the_build_is_scheduled_nightly(client, deployments, wait_until):
 
     def nights():
         runs = client.get_scheduled_flow_runs_for_deployments([deployments["build-corpus"].id])
-        return [run for run in runs if run.flow_run.expected_start_time.hour == 2]
+        return [run for run in runs if run.expected_start_time.hour == 2]
 
     wait_until(nights, 60, "a run that is scheduled for the night")
 
@@ -146,6 +146,25 @@ def test_a_worker_builds_the_sample_and_takes_a_host_out_of_it(client, worker, w
     removal = {"config": {"root": "runs", "corpus": "sample", "hosts": [HOST]}}
     assert "sample-report" in completed(client, worker, "remove-documents", removal)
     assert latest(store, "sample").number == 2
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_person_is_asked_before_a_version_is_made(client, worker, workplace, wait_until, answer):
+    corpus = f"asked-{answer}".lower()
+    config = {"root": "runs", "corpus": corpus, "crawl_folder": "samples/crawls", "approval": True}
+    deployment = client.read_deployment_by_name("build-corpus/build-corpus")
+    run = client.create_flow_run_from_deployment(deployment.id, parameters={"config": config}).id
+
+    def state():
+        return client.read_flow_run(run).state
+
+    wait_until(lambda: state().name == "Suspended", 120, "the question")
+    store = Store(str(workplace / "runs"))
+    assert latest(store, corpus) is None
+    client.resume_flow_run(run, run_input={"approve": answer})
+    wait_until(lambda: state().is_final(), 120, "the end of the run")
+    assert state().is_completed() == answer, f"{state().message}\n{worker.read_text()}"
+    assert (latest(store, corpus) is not None) == answer
 
 
 def test_a_worker_trains_an_encoder(client, worker, workplace):
