@@ -31,6 +31,7 @@ _ROWS = 16_384
 
 Piece = tuple[str, Iterable[bytes]]
 Chunks = Callable[[], Iterable[bytes]]
+Spans = dict[str, pa.ChunkedArray]  # by column
 
 
 class PublishConfig(Settings):
@@ -121,9 +122,13 @@ def _bilingual(rows: Rows, config: PublishConfig) -> dict[str, Chunks]:
     pair = rows.dataset.partition
     source, target = pair.split("-")
 
+    spans: list[Spans] = []  # of each batch, found when the first file is written
+
     def tables() -> Iterator[pa.Table]:
-        for table in rows.batches(rows=_ROWS):
-            yield _masked(table, ("source", "target"), config)
+        for place, table in enumerate(rows.batches(rows=_ROWS)):
+            if place == len(spans):
+                spans.append(_spans(table, ("source", "target"), config))
+            yield _masked(table, spans[place])
 
     files: dict[str, Chunks] = {f"{pair}.parquet": lambda: write_parquet(tables(), schema_of("corpus"))}
     if "tmx" in config.formats:
@@ -155,16 +160,21 @@ def _documents(language: str, kept: Sequence[Rows], config: PublishConfig) -> It
             for table in part.batches(rows=1024):
                 mine = table.filter(pc.equal(table["language"], language))
                 if mine.num_rows:
-                    yield _masked(mine, ("title", "text"), config)
+                    yield _masked(mine, _spans(mine, ("title", "text"), config))
 
     return write_parquet(tables(), schema_of("kept_documents"))
 
 
-def _masked(table: pa.Table, columns: Sequence[str], config: PublishConfig) -> pa.Table:
-    """Return the table under its schema, with personal data masked in some columns."""
-    for column in columns if config.pii == "mask" else ():
-        spans = pa.chunked_array([pii_spans(table[column].to_pylist())])
-        masked = mask_spans(table[column], spans)
+def _spans(table: pa.Table, columns: Sequence[str], config: PublishConfig) -> Spans:
+    """Return where personal data is in some columns; none if it is to be kept."""
+    masked = columns if config.pii == "mask" else ()
+    return {column: pa.chunked_array([pii_spans(table[column].to_pylist())]) for column in masked}
+
+
+def _masked(table: pa.Table, spans: Spans) -> pa.Table:
+    """Return the table under its schema, with personal data masked."""
+    for column, found in spans.items():
+        masked = mask_spans(table[column], found)
         table = table.set_column(table.schema.get_field_index(column), table.schema.field(column), masked)
     return table
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import unicodedata
 from typing import Annotated, Literal
 
@@ -52,7 +51,7 @@ class NumberMatch(Settings):
 @functools.cache
 def _ascii_digits() -> dict[str, str]:
     """Decimal digits of all scripts, and what they are worth."""
-    characters = map(chr, range(0x80, sys.maxunicode + 1))
+    characters = map(chr, range(0x80, 0x40000))  # further planes are unassigned, or hold no digits
     return {digit: str(unicodedata.decimal(digit)) for digit in characters if unicodedata.category(digit) == "Nd"}
 
 

@@ -8,16 +8,21 @@ import numpy as np
 
 NORM_TOLERANCE = 0.01  # float16 components are within 2**-11 of the true ones, so norms well within this
 UNIT = 2.0**-24  # unit roundoff of float32
+# Rows of targets that FAISS multiplies at once, with up to 4,096 queries. 1,024 is its default and best for two wide
+# sides; where a new crawl meets an old one, 2,276 x 32,768 of 512 dimensions, 2,304 give 90 and 97 GFLOP/s a core
+# instead of 72 and 85.
+NARROW_ROWS, NARROW_TILE, WIDE_TILE = 4096, 2304, 1024
 
 
 class Shortlist(NamedTuple):
-    """Rows of the other side (n, count) int64, and ceilings (n,) float64.
+    """Rows of the other side (n, count) int64, a bound for each (n, count) float64, and ceilings (n,) float64.
 
-    No row that is missing from a list has an exact cosine (`ranking.cosine_of`) above the list's ceiling. Nothing else
-    is promised: the scores and the order by which the rows were found do not matter.
+    No row on a list has an exact cosine (`ranking.cosine_of`) above its bound, and none that is missing from a list has
+    one above the list's ceiling. Nothing else is promised: the order in which the rows were found does not matter.
     """
 
     rows: np.ndarray
+    bounds: np.ndarray
     ceilings: np.ndarray
 
 
@@ -38,7 +43,8 @@ def score_error(dimension: int) -> float:
 def _search(queries: np.ndarray, targets: np.ndarray, count: int) -> Shortlist:
     import faiss
 
+    is_narrow = min(len(queries), len(targets)) <= NARROW_ROWS
+    faiss.cvar.distance_compute_blas_database_bs = NARROW_TILE if is_narrow else WIDE_TILE
     scores, rows = faiss.knn(queries, targets, min(count, len(targets)), metric=faiss.METRIC_INNER_PRODUCT)
-    if count >= len(targets):
-        return Shortlist(rows, np.full(len(queries), -np.inf))
-    return Shortlist(rows, scores.min(axis=1).astype(np.float64) + score_error(queries.shape[1]))
+    bounds = scores.astype(np.float64) + score_error(queries.shape[1])
+    return Shortlist(rows, bounds, np.full(len(queries), -np.inf) if count >= len(targets) else bounds.min(axis=1))

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from tasks.similarity.compiled import compiled
 
 SEPARATOR, IGNORED, SPACE = 0, -1, -2  # punctuation and symbols; soft hyphens and joiners; white space
+# Planes 4 to 13 of Unicode are unassigned, and 15 and 16 for private use; looking at all takes four times as long.
+ASSIGNED = (range(0x40000), range(0xE0000, 0xE1000))
 DIGIT = 1 << 24  # added to the code point of a digit or other number
 # Written without spaces between words; Hangul is spaced. ISO 15924 codes as language labels carry them.
 UNSPACED_SCRIPTS = frozenset({"Hani", "Hans", "Hant", "Jpan", "Hira", "Kana", "Thai", "Laoo", "Khmr", "Mymr", "Tibt"})
@@ -25,7 +27,9 @@ def folds() -> np.ndarray:
 
     Compatibility forms of one character (fullwidth letters, Arabic presentation forms) count as their plain form.
     """
-    table = np.fromiter((_fold(chr(point)) for point in range(sys.maxunicode + 1)), np.int32, sys.maxunicode + 1)
+    table = np.arange(sys.maxunicode + 1, dtype=np.int32)  # as unassigned characters and those of private use count
+    for plane in ASSIGNED:
+        table[plane.start : plane.stop] = [_fold(chr(point)) for point in plane]
     table.flags.writeable = False
     return table
 

@@ -101,7 +101,8 @@ def certified(queries: Distinct, targets: Distinct, shortlist: Shortlist, k: int
 
     It is where the k-th cosine on it is above all that can be missing; the other queries are searched again.
     """
-    ranking = Ranking(*rank_candidates(queries.vectors, targets.vectors, shortlist.rows, targets.places, k))
+    candidates = shortlist.rows, shortlist.bounds
+    ranking = Ranking(*rank_candidates(queries.vectors, targets.vectors, candidates, targets.places, k))
     doubtful = np.flatnonzero(ranking.cosines[:, -1] <= shortlist.ceilings)
     _search_again(queries.vectors, targets, ranking, doubtful)
     return Ranking(*_expand(ranking, queries.group, targets.members, targets.starts, targets.row_places))

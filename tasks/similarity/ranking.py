@@ -93,13 +93,24 @@ def cosine_of(left: np.ndarray, right: np.ndarray) -> np.float32:
 
 @compiled
 def rank_candidates(
-    queries: np.ndarray, targets: np.ndarray, candidates: np.ndarray, places: np.ndarray, k: int
+    queries: np.ndarray,
+    targets: np.ndarray,
+    candidates: tuple[np.ndarray, np.ndarray],
+    places: np.ndarray,
+    k: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exact cosines of each query's candidates (n, c), and the k best of them as a ranking."""
+    """Exact cosines of each query's candidates (n, c), and the k best of them as a ranking.
+
+    A candidate whose bound is below the k-th cosine so far is passed over: most are, where the best come first.
+    """
+    listed, bounds = candidates
     rows = np.full((len(queries), k), -1, np.int64)
     cosines = np.full((len(queries), k), -np.inf, np.float32)
     for query in range(len(queries)):
-        for row in candidates[query]:
+        for place in range(listed.shape[1]):
+            if bounds[query, place] < cosines[query, k - 1]:
+                continue
+            row = listed[query, place]
             insert(rows[query], cosines[query], row, cosine_of(queries[query], targets[row]), places)
     return rows, cosines
 

@@ -1,9 +1,12 @@
+import sys
+import unicodedata
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.similarity.folding import DIGIT, IGNORED, SEPARATOR, SPACE, decode, folds, unspaced, utf8
+from tasks.similarity.folding import ASSIGNED, DIGIT, IGNORED, SEPARATOR, SPACE, decode, folds, unspaced, utf8
 
 
 @settings(deadline=None)
@@ -51,3 +54,9 @@ def test_what_a_character_counts_as(character, counts_as):
 def test_unspaced_scripts_are_read_off_the_label():
     labels = ["zho_Hans", "jpn_Jpan", "tha_Thai", "deu_Latn", "kor_Hang", "und_Zyyy"]
     assert unspaced(labels).tolist() == [True, True, True, False, False, False]
+
+
+def test_nothing_is_assigned_where_the_table_does_not_look():
+    rest = set(range(sys.maxunicode + 1)).difference(*ASSIGNED)
+    assert {unicodedata.category(chr(point)) for point in rest} == {"Cn", "Co"}
+    assert all(folds()[point] == point for point in rest)

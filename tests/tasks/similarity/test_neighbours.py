@@ -82,7 +82,7 @@ def test_hundreds_of_equal_and_nearly_equal_rows(kind):
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 30))
 def test_a_shortlist_that_keeps_its_promise_never_changes_the_result(seed, count):
-    """Any rows on the list, in any order, with the lowest ceiling that is true: exact or a little above."""
+    """Any rows on the list, in any order, with the lowest bounds and ceiling that are true: exact or a little above."""
     rng = np.random.default_rng(seed)
     target = unit(rng.integers(-2, 3, (40, 3)).astype(np.float64))
     queries, targets = (distinct(side, np.arange(len(side))) for side in (unit(rng.normal(size=(10, 3))), target))
@@ -92,8 +92,13 @@ def test_a_shortlist_that_keeps_its_promise_never_changes_the_result(seed, count
     for query, missing in ((query, set(range(len(targets.vectors))) - set(rows[query])) for query in range(10)):
         original = queries.vectors[query]
         ceilings[query] = max((cosine_of(original, targets.vectors[row]) for row in missing), default=-np.inf)
-    found = certified(queries, targets, candidates.Shortlist(rows, ceilings + rng.choice([0, 0.01])), 4)
-    everything = candidates.Shortlist(np.tile(np.arange(len(targets.vectors)), (10, 1)), np.full(10, -np.inf))
+    exact = np.array(
+        [[cosine_of(query, target) for target in targets.vectors] for query in queries.vectors], np.float64
+    )
+    bounds = np.take_along_axis(exact, rows, axis=1) + rng.choice([0, 0.01])
+    found = certified(queries, targets, candidates.Shortlist(rows, bounds, ceilings + rng.choice([0, 0.01])), 4)
+    every = np.tile(np.arange(len(targets.vectors)), (10, 1))
+    everything = candidates.Shortlist(every, np.full(every.shape, 2.0), np.full(10, -np.inf))
     same(found, certified(queries, targets, everything, 4))
 
 
