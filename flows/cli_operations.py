@@ -54,7 +54,7 @@ def remove(  # noqa: PLR0917 - typer makes options of them
         say(f"Version {report.version} of {report.corpus} is without them: {report.release}")
         if not purge:
             say(
-                f"Older versions still hold them: babelmill gc --root {root} --corpus {corpus} --keep 1 --grace-hours 0"
+                f"Older versions still hold them: babelmill gc --root {root} --corpus {corpus} --keep 1 --grace-hours 0 --yes"
             )
 
 
