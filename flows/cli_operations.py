@@ -53,9 +53,8 @@ def remove(  # noqa: PLR0917 - typer makes options of them
         show_counts(report)
         say(f"Version {report.version} of {report.corpus} is without them: {report.release}")
         if not purge:
-            say(
-                f"Older versions still hold them: babelmill gc --root {root} --corpus {corpus} --keep 1 --grace-hours 0 --yes"
-            )
+            say("Older versions still hold them; this erases these versions:")
+            say(f"  babelmill gc --root {root} --corpus {corpus} --keep 1 --grace-hours 0 --yes")
 
 
 @operations.command(rich_help_panel=_PANEL)
