@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from encoder.training import TrainingConfig
 from encoder.vocabulary import VocabularyConfig
@@ -151,9 +151,22 @@ class RemoveConfig(Settings):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not (self.urls or self.hosts or self.documents or self.personal):
+        if not self.asked:
             raise ValueError("name what is to be removed: urls, hosts, documents or personal")
         return self
+
+    @property
+    def asked(self) -> Removals:
+        """What is to be removed, in the form in which it is compared.
+
+        Raises:
+            ValueError: naming the field, if an entry is malformed.
+        """
+        try:
+            return Removals(documents=self.documents, urls=self.urls, hosts=self.hosts, personal=self.personal)
+        except ValidationError as error:
+            problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise ValueError("; ".join(problems)) from error
 
 
 def _twice(names: list[str]) -> str:

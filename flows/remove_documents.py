@@ -14,7 +14,6 @@ from flows.report import BuildReport
 from storage.errors import ConfigError
 from storage.garbage import collect, find_garbage
 from storage.snapshots import latest
-from tasks.text.removals import Removals
 
 
 @flow(flow_run_name="remove-from-{config.corpus}", description=__doc__, retries=0)
@@ -23,12 +22,11 @@ def remove_documents(config: RemoveConfig) -> BuildReport:
 
     What is removed is recorded by addresses and digests, never by its text. Older versions hold it until purged.
     """
-    asked = Removals(documents=config.documents, urls=config.urls, hosts=config.hosts, personal=config.personal)
     with open_store(config.root, config.resources, config.credentials) as store:
         snapshot = latest(store, config.corpus)
         if snapshot is None:
             raise ConfigError(f"corpus: there is none called {config.corpus!r} at {config.root}")
-        removals, count = resolved(store, snapshot, asked)
+        removals, count = resolved(store, snapshot, config.asked)
         log_removal(store, entry(store, config.corpus, removals, config.reason, count))
         get_run_logger().info("%s documents of version %d are to go", f"{count:,}", snapshot.number)
         settings = {"root": config.root, "resources": config.resources.model_dump(), "credentials": config.credentials}
