@@ -57,10 +57,24 @@ def cluster(jobs):
 
 
 @pytest.fixture(scope="module")
-def dask_engine(cluster):
+def connected(cluster):
     """An engine that is connected to the cluster and is not its owner."""
     with Dask(lambda: Workers(cluster.scheduler_address)) as engine:
         yield engine
+
+
+@pytest.fixture
+def dask_engine(connected):
+    """The same when both workers are well: an earlier test may have killed one, and its successor have just come."""
+    deadline, well = time.monotonic() + 60, 0
+    while well < 6:
+        assert time.monotonic() < deadline, "the workers do not come back"
+        try:
+            connected.run("core", eval, "__import__('time').sleep(0.02)")
+            well += 1
+        except SourceError:
+            well = 0
+    return connected
 
 
 @pytest.fixture(params=["children", "dask"])
