@@ -32,7 +32,7 @@ def test_a_take_down_is_typed_and_its_traces_are_seen(babelmill, root, whole):
     assert any("gc --root" in line and line.endswith("--yes") for line in lines)
     assert any("first" in line for line in babelmill.lines("history", "--root", root))
     assert latest(Store(str(root)), "tiny").reason.startswith("take-down of 1")
-    assert any("sentence pairs gained" in line for line in babelmill.lines("diff", "1", "2", "--root", root))
+    assert any("sentence pairs gained" in line for line in babelmill.lines("diff", "tiny:1", "tiny:2", "--root", root))
     assert any("Removals recorded: 1" in line for line in babelmill.lines("status", "--root", root))
 
 
