@@ -83,24 +83,6 @@ def margin_plot(margins: Mapping[str, npt.NDArray[Any]], threshold: float) -> st
         return _svg(_panels(bars, edges, threshold) if len(bars) <= PANELS else _rows(bars, edges, threshold))
 
 
-def bar_plot(values: Mapping[str, float], unit: str) -> str:
-    """Draw one bar per name, from top to bottom in the order given: rows by step, or processor time by stage."""
-    with _drawing, mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDE, 0.6 + 0.32 * len(values)), layout="constrained")
-        axes = figure.add_subplot()
-        places = range(len(values))
-        axes.barh(places, list(values.values()), color=_ABOVE, height=0.7)
-        for place, value in zip(places, values.values(), strict=True):
-            axes.annotate(f"{value:,.0f}", (value, place), (4, 0), textcoords="offset points", va="center")
-        axes.set_yticks(places, list(values))
-        axes.invert_yaxis()
-        axes.tick_params(left=False)
-        axes.margins(x=0.12)
-        axes.set_xlabel(unit)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-        return _svg(figure)
-
-
 def as_data_url(svg: str) -> str:
     """Return a picture as the URL of an image artifact, which no host has to serve."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -35,10 +35,7 @@ def run_build(config: CorpusConfig) -> BuildReport:
         CorpusError: what the flow raised.
     """
     check_build(config)
-    report: BuildReport = run_flow(build_corpus, config)
-    if report.flow_run:
-        settle(report.flow_run)
-    return report
+    return _run_to_report(build_corpus, config)
 
 
 def run_removal(config: RemoveConfig) -> BuildReport:
@@ -47,7 +44,11 @@ def run_removal(config: RemoveConfig) -> BuildReport:
     Raises:
         CorpusError: what the flow raised.
     """
-    report: BuildReport = run_flow(remove_documents, config)
+    return _run_to_report(remove_documents, config)
+
+
+def _run_to_report(flow: Flow[Any, Any], config: CorpusConfig | RemoveConfig) -> BuildReport:
+    report: BuildReport = run_flow(flow, config)
     if report.flow_run:
         settle(report.flow_run)
     return report

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import os
 import re
 import subprocess
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from flows.drawing import PANELS, ROWS, as_data_url, bar_plot, count_margins, margin_plot, margins_of
+from flows.drawing import PANELS, ROWS, count_margins, margin_plot, margins_of
 from storage.jobs import Job, Slot
 from storage.schemas import empty
 
@@ -127,16 +126,3 @@ def test_names_are_text_and_nothing_else():
     svg = margin_plot({name: some(5)}, 1.0)
     assert f"{name}: 5 pairs" in words(svg)
     assert "<script" not in svg
-
-
-def test_bars_stand_in_the_order_given_with_their_numbers():
-    found = words(bar_plot({"records": 1234, "corpus pairs": 7.4}, "rows"))
-    assert [text for text in found if text in ("records", "corpus pairs")] == ["records", "corpus pairs"]
-    assert {"1,234", "7", "rows"} <= set(found)
-
-
-def test_a_picture_fits_into_a_url():
-    svg = bar_plot({"é": 1}, "rows")
-    kind, _, data = as_data_url(svg).partition(",")
-    assert kind == "data:image/svg+xml;base64"
-    assert base64.b64decode(data, validate=True).decode() == svg
