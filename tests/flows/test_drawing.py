@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from flows.drawing import PANELS, ROWS, count_margins, margin_plot, margins_of
+from flows.drawing import PANELS, ROWS, as_data_url, count_margins, margin_plot, margins_of
 from storage.jobs import Job, Slot
 from storage.schemas import empty
 
@@ -126,3 +127,10 @@ def test_names_are_text_and_nothing_else():
     svg = margin_plot({name: some(5)}, 1.0)
     assert f"{name}: 5 pairs" in words(svg)
     assert "<script" not in svg
+
+
+def test_a_picture_fits_into_a_url():
+    svg = margin_plot({"deu_Latn-eng_Latn": np.array([1.1, 1.2, 1.3])}, 1.15)
+    kind, _, data = as_data_url(svg).partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert base64.b64decode(data, validate=True).decode() == svg
