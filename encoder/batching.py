@@ -30,6 +30,10 @@ class LengthBatches(Settings):
     kind: Literal["lengths"] = "lengths"
     tokens: Annotated[int, Field(ge=1, description="Pairs times the tokens of the longest sentence, at most")] = 4_000
     window: Annotated[int, Field(ge=1, description="Pairs that are sorted by length together")] = 20_000
+    order: Annotated[
+        Literal["sampled", "least_consumed"],
+        Field(description="The next language pair: drawn at random, or of which the smallest part was used (LASER)"),
+    ] = "sampled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,16 @@ def language_weights(bounds: Rows, exponent: float) -> npt.NDArray[np.float64]:
     weights = np.diff(bounds).astype(np.float64) ** exponent
     shares: npt.NDArray[np.float64] = weights / weights.sum()
     return shares
+
+
+def upsampled(bounds: Rows, exponent: float) -> npt.NDArray[np.float64]:
+    """Pairs of every group in one epoch: a small group is repeated as a whole, as often as LASER's `MultiItr` does.
+
+    The group that `exponent` favours least is there once; the others as often, rounded, as they are favoured more.
+    """
+    favour = language_weights(bounds, exponent) / np.diff(bounds)
+    sizes: npt.NDArray[np.float64] = np.diff(bounds) * np.maximum(1, np.round(favour / favour.min()))
+    return sizes
 
 
 def language_batches(
@@ -82,23 +96,29 @@ def length_batches(
     lengths = np.maximum(corpus.texts.lengths[corpus.sources], corpus.texts.lengths[corpus.targets])
     queues: list[list[Rows]] = [[] for _ in weights]
     orders = [np.empty(0, np.int64) for _ in weights]
+    sizes, used = upsampled(corpus.bounds, exponent), np.zeros(len(weights))
     while True:
-        group = int(generator.choice(len(weights), p=weights))
+        if settings.order == "least_consumed":
+            group = int(np.argmin(used / sizes))
+        else:
+            group = int(generator.choice(len(weights), p=weights))
         if not queues[group]:
             if not len(orders[group]):
                 orders[group] = generator.permutation(np.arange(corpus.bounds[group], corpus.bounds[group + 1]))
             window, orders[group] = np.split(orders[group], [settings.window])
-            batches = list(_budget_batches(window, lengths, settings.tokens))
+            batches = [window[rows] for rows in budget_chunks(lengths[window], settings.tokens)]
             queues[group] = [batches[place] for place in generator.permutation(len(batches))]
         rows = queues[group].pop()
+        used[group] += len(rows)
         yield Batch(rows, (0, len(rows)), group)
 
 
-def _budget_batches(window: Rows, lengths: Rows, tokens: int) -> Iterator[Rows]:
-    ordered = window[np.argsort(lengths[window], kind="stable")]
+def budget_chunks(lengths: Rows, tokens: int) -> Iterator[Rows]:
+    """Cut all rows, sorted by length, into chunks of at most `tokens` tokens with padding, or of one row."""
+    ordered = np.argsort(lengths, kind="stable")
     begin = 0
     while begin < len(ordered):
-        costs = lengths[ordered[begin:]] * np.arange(1, len(ordered) - begin + 1)
+        costs = lengths[ordered[begin : begin + tokens]] * np.arange(1, min(tokens, len(ordered) - begin) + 1)
         end = begin + max(1, int(np.searchsorted(costs, tokens, side="right")))
         yield ordered[begin:end]
         begin = end

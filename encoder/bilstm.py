@@ -1,4 +1,4 @@
-"""Token ids in, the maximum over time of a bidirectional LSTM out, and the decoder that teaches it (LASER).
+"""Token ids in, the maximum over time of a bidirectional LSTM out (LASER).
 
 As in Artetxe & Schwenk (2019): no attention, no language id in the encoder, vectors of 2 * hidden numbers.
 """
@@ -14,28 +14,21 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from encoder.batching import exact_length_batches
+from encoder.columns import ColumnLstm
+from encoder.precision import ColumnRunner, NetworkRunner, Precision, Runner, check_precision, offered
 from encoder.settings import Settings
-from encoder.vocabulary import EOS, PAD, Ragged
+from encoder.vocabulary import PAD, Ragged
 
 INITIAL_RANGE = 0.1  # LASER draws every weight from uniform(-0.1, 0.1)
-# Every product of the encoder has this many rows, filled up if need be. The kernels for 1, 8 or 40 rows add in another
-# order, so a sentence would get other last bits in other company (seen with oneDNN 3.12 on AVX-512).
-ROWS_AT_ONCE = 32
 
 
 class BiLstmConfig(Settings):
-    """LASER's encoder and decoder, with the sizes of its release."""
+    """LASER's encoder, with the sizes of its release."""
 
     kind: Literal["bilstm"] = "bilstm"
     layers: Annotated[int, Field(ge=1, le=16, description="Layers of the encoder")] = 5
     hidden: Annotated[int, Field(ge=1, le=8192, description="Cells per direction, half a vector")] = 512
     embedding: Annotated[int, Field(ge=1, le=8192, description="Numbers per subword")] = 320
-    decoder_hidden: Annotated[int, Field(ge=1, le=8192, description="Cells of the decoder")] = 2048
-    decoder_out_embedding: Annotated[int, Field(ge=1, le=8192, description="Numbers before the decoder's softmax")] = (
-        512
-    )
-    language_embedding: Annotated[int, Field(ge=1, le=8192, description="Numbers that name a target language")] = 32
     dropout: Annotated[float, Field(ge=0, lt=1, description="Share of every encoder layer's outputs left out")] = 0.1
     storage: Annotated[Literal["float32", "float16"], Field(description="Numbers in the checkpoint")] = "float16"
 
@@ -68,9 +61,9 @@ class BiLstmModel(nn.Module):
         """Vectors of sentences padded at their end, tokens of shape (sentences, longest); padding changes nothing.
 
         The leftward LSTM reads every sentence turned round in its own length, so that both meet the padding last.
-        Packed sequences would do the same at half the speed, since oneDNN's LSTM does not take them.
+        Packed sequences would do the same, but neither oneDNN's LSTM nor torch's gradients take them as fast.
         """
-        places = torch.arange(tokens.shape[1])[None, :]
+        places = torch.arange(tokens.shape[1], device=tokens.device)[None, :]
         beyond = (places >= lengths[:, None])[:, :, None]
         turned = torch.where(beyond[:, :, 0], places, lengths[:, None] - 1 - places)[:, :, None]
         states = self.embedding(tokens)
@@ -81,16 +74,17 @@ class BiLstmModel(nn.Module):
         pooled: torch.Tensor = states.masked_fill(beyond, -torch.inf).amax(1)
         return pooled
 
-    @torch.inference_mode()
+    def runner(self, precision: Precision, device: torch.device) -> Runner:
+        """Make a copy ready for a precision and a device; ValueError if this architecture does not have it there."""
+        check_precision(precision, offered(device, int8=True), f"a bilstm encoder on {device.type}")
+        if device.type == "cpu" and precision in {"float32", "int8"}:
+            layers = list(zip(self.rightward, self.leftward, strict=True))
+            return ColumnRunner(ColumnLstm(self.embedding, layers, int8=precision == "int8"), self.dimension)
+        return NetworkRunner(self, self.dimension, precision, device)
+
     def embed(self, tokens: Ragged) -> npt.NDArray[np.float32]:
-        """Sentence vectors, not of length one; sentences of one length go together, a fixed number at a time."""
-        vectors = np.empty((len(tokens), self.dimension), np.float32)
-        for rows in exact_length_batches(tokens.lengths, ROWS_AT_ONCE):
-            ids = torch.from_numpy(tokens.take(rows).ids.reshape(len(rows), -1))
-            full = nn.functional.pad(ids, (0, 1, 0, ROWS_AT_ONCE - len(rows)), value=EOS)
-            lengths = torch.full((ROWS_AT_ONCE,), full.shape[1])
-            vectors[rows] = self(full, lengths).numpy()[: len(rows)]
-        return vectors
+        """Sentence vectors in float32 on the CPU, not of length one; `runner` serves whoever embeds twice."""
+        return self.runner("float32", torch.device("cpu")).embed(tokens)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Lay the weights out as `config.storage` says."""
@@ -103,34 +97,6 @@ class BiLstmModel(nn.Module):
         model = cls(config, len(tensors["embedding.weight"]))
         model.load_state_dict({name: weight.float() for name, weight in tensors.items()})
         return model.eval().requires_grad_(requires_grad=False)
-
-
-class Decoder(nn.Module):
-    """Writes the translation from the sentence vector alone, which it sees at every step; it is not shipped."""
-
-    def __init__(self, config: BiLstmConfig, size: int, languages: int) -> None:
-        """Make room for the weights without drawing them."""
-        super().__init__()
-        vector = 2 * config.hidden
-        inputs = config.embedding + vector + config.language_embedding
-        with torch.device("meta"):
-            self.embedding = nn.Embedding(size, config.embedding, padding_idx=PAD)
-            self.language = nn.Embedding(languages, config.language_embedding)
-            self.initial = nn.Linear(vector, 2 * config.decoder_hidden)
-            self.lstm = nn.LSTM(inputs, config.decoder_hidden, batch_first=True)
-            self.reduce = nn.Linear(config.decoder_hidden, config.decoder_out_embedding)
-            self.output = nn.Linear(config.decoder_out_embedding, size)
-        self.to_empty(device="cpu")
-
-    def forward(self, vectors: torch.Tensor, tokens: torch.Tensor, language: int) -> torch.Tensor:
-        """Scores of the next token, shape (sentences, length, subwords), after each of the tokens given."""
-        sentences, length = tokens.shape
-        hidden, cell = (state.contiguous() for state in self.initial(vectors)[None].chunk(2, dim=2))
-        context = torch.cat([vectors, self.language.weight[language].expand(sentences, -1)], dim=1)
-        steps = torch.cat([self.embedding(tokens), context[:, None].expand(-1, length, -1)], dim=2)
-        states, _ = self.lstm(steps, (hidden, cell))
-        scores: torch.Tensor = self.output(self.reduce(states))
-        return scores
 
 
 def _turn(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -40,10 +40,35 @@ class Corpus:
     targets: npt.NDArray[np.int32]
     bounds: npt.NDArray[np.int64]
     languages: tuple[tuple[str, str], ...]
+    written: pa.Array | None = None  # the texts themselves
 
     def __len__(self) -> int:
         """Count the pairs."""
         return len(self.sources)
+
+    def strings(self, texts: npt.NDArray[np.integer]) -> list[str]:
+        """Texts by their numbers; ValueError if they were let go."""
+        if self.written is None:
+            message = "the texts of this corpus were not kept"
+            raise ValueError(message)
+        found: list[str] = self.written.take(pa.array(texts)).to_pylist()
+        return found
+
+    def without_strings(self) -> Corpus:
+        """Let the texts go, which are most of the memory."""
+        return replace(self, written=None)
+
+    def select(self, pairs: npt.NDArray[np.bool_]) -> Corpus:
+        """Keep some of the pairs; groups that have none are left out."""
+        counts = np.add.reduceat(pairs, self.bounds[:-1], dtype=np.int64)
+        present = np.flatnonzero(counts)
+        return replace(
+            self,
+            sources=self.sources[pairs],
+            targets=self.targets[pairs],
+            bounds=np.concatenate([[0], np.cumsum(counts[present])]),
+            languages=tuple(self.languages[group] for group in present),
+        )
 
 
 def tokenise(bitext: Sequence[Bitext], vocabulary: Vocabulary, max_tokens: int) -> Corpus:
@@ -58,7 +83,7 @@ def tokenise(bitext: Sequence[Bitext], vocabulary: Vocabulary, max_tokens: int) 
             pair = f"{part.source_language}-{part.target_language}"
             message = f"{pair}: {len(sources)} sentences cannot be pairs with {len(targets)}"
             raise ValueError(message)
-    numbers, texts = _number_texts(sides, vocabulary, max_tokens)
+    numbers, written, texts = _number_texts(sides, vocabulary, max_tokens)
     ends = np.cumsum([0, *map(len, sides)])
     columns = [
         np.concatenate([numbers[ends[side] : ends[side + 1]] for side in range(first, len(sides), 2)] or [numbers])
@@ -76,7 +101,8 @@ def tokenise(bitext: Sequence[Bitext], vocabulary: Vocabulary, max_tokens: int) 
     counts = np.bincount(np.repeat(np.arange(len(labels)), list(sizes.values()))[kept], minlength=len(labels))
     present = np.flatnonzero(counts)
     bounds = np.concatenate([[0], np.cumsum(counts[present])])
-    return Corpus(texts, columns[0][kept], columns[1][kept], bounds, tuple(labels[group] for group in present))
+    named = tuple(labels[group] for group in present)
+    return Corpus(texts, columns[0][kept], columns[1][kept], bounds, named, written)
 
 
 def _strings(texts: Texts) -> pa.Array:
@@ -90,16 +116,17 @@ def _strings(texts: Texts) -> pa.Array:
 
 def _number_texts(
     sides: Sequence[pa.Array], vocabulary: Vocabulary, max_tokens: int
-) -> tuple[npt.NDArray[np.int32], Ragged]:
+) -> tuple[npt.NDArray[np.int32], pa.Array, Ragged]:
     """Number all texts by first appearance and tokenise each distinct one."""
     coded = pa.chunked_array(sides, pa.large_string()).combine_chunks().dictionary_encode(null_encoding="encode")
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.unify_dictionaries().combine_chunks()
-    tokens = list(_token_blocks(coded.dictionary.fill_null(""), vocabulary, max_tokens))
+    written = coded.dictionary.fill_null("")
+    tokens = list(_token_blocks(written, vocabulary, max_tokens))
     shifts = np.cumsum([0, *(len(block.ids) for block in tokens)])
     offsets = [block.offsets[:-1] + shift for block, shift in zip(tokens, shifts[:-1], strict=True)]
     texts = Ragged(np.concatenate([block.ids for block in tokens]), np.concatenate([*offsets, shifts[-1:]]))
-    return cast("npt.NDArray[np.int32]", coded.indices.to_numpy()), texts
+    return cast("npt.NDArray[np.int32]", coded.indices.to_numpy()), written, texts
 
 
 def _token_blocks(texts: pa.Array, vocabulary: Vocabulary, max_tokens: int) -> Iterator[Ragged]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from encoder.bilstm import BiLstmModel
-from encoder.static import StaticModel
+from encoder.architectures import Model
+from encoder.precision import Precision, Runner, find_device
 from encoder.vocabulary import Vocabulary
 
-SENTENCES_AT_ONCE = 10_000  # LASER's buffer; bounds the memory for token ids
+SENTENCES_AT_ONCE = 20_000  # bounds the memory for token ids; twice LASER's buffer, so that batches are full
 
 
 @runtime_checkable
@@ -34,12 +36,31 @@ class SentenceEncoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A model with its vocabulary."""
+    """A model with its vocabulary; `identity` is a digest of both and of `max_tokens`.
 
-    model: StaticModel | BiLstmModel
+    A precision that the architecture does not have on the device is a ValueError at the first sentence.
+    """
+
+    model: Model
     vocabulary: Vocabulary
     max_tokens: int
-    fingerprint: str
+    identity: str
+    precision: Precision = "float32"
+    device: str = "auto"
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal only for encoders that give equal vectors, as far as a device's arithmetic allows."""
+        return fingerprint_at(self.identity, self.precision)
+
+    def at(self, precision: Precision, device: str = "auto") -> Encoder:
+        """Return the same encoder in another precision ("float32" is exact) and on another device.
+
+        ValueError, naming those that there are, if the device is not there or lacks the precision.
+        """
+        changed = replace(self, precision=precision, device=device)
+        _ = changed._runner  # noqa: SLF001 - now rather than at the first sentence
+        return changed
 
     @property
     def dimension(self) -> int:
@@ -56,8 +77,23 @@ class Encoder:
         for begin in range(0, len(sentences), SENTENCES_AT_ONCE):
             tokens = self.vocabulary.encode(sentences[begin : begin + SENTENCES_AT_ONCE])
             rows = np.flatnonzero(tokens.lengths)
-            vectors[begin + rows] = unit_rows(self.model.embed(tokens.take(rows, self.max_tokens)))
+            vectors[begin + rows] = unit_rows(self._runner.embed(tokens.take(rows, self.max_tokens)))
         return vectors
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to other processes without what was made ready for this machine."""
+        return {name: value for name, value in vars(self).items() if name != "_runner"}
+
+    @cached_property
+    def _runner(self) -> Runner:
+        return self.model.runner(self.precision, find_device(self.device))
+
+
+def fingerprint_at(identity: str, precision: Precision) -> str:
+    """Fingerprint of an encoder in a precision: in float32 its identity alone."""
+    if precision == "float32":
+        return identity
+    return hashlib.blake2b(f"{identity} {precision}".encode(), digest_size=16).hexdigest()
 
 
 def unit_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

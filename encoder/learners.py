@@ -1,170 +1,215 @@
-"""A batch and a learning rate in, weights that moved and the loss out: one class per architecture."""
+"""A batch and a learning rate in, weights that moved and the losses out, for all encoders and objectives."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from pydantic import Field
 from torch import nn
 
-from encoder.batching import Batch
-from encoder.bilstm import BiLstmConfig, BiLstmModel, Decoder, draw_weights
-from encoder.bitext import Corpus
-from encoder.objectives import Translation, TranslationRanking, cross_entropy, equal_pairs, ranking
-from encoder.sparse_adam import SparseAdam
-from encoder.static import StaticConfig, StaticModel
-from encoder.vocabulary import BOS, EOS, PAD, Ragged
+from encoder.batching import Batch, budget_chunks
+from encoder.bilstm import INITIAL_RANGE
+from encoder.bodies import Body, drop_tokens, pad, seeded
+from encoder.decoder import Decoder
+from encoder.material import Material
+from encoder.objectives import Objective, Stack, Translation, cross_entropy, equal_hard, equal_pairs, vector_loss
+from encoder.settings import Settings
+from encoder.vocabulary import BOS, EOS, PAD
+from encoder.world import World
 
 
-class Learner(Protocol):
-    """A model in training."""
+class LearningConfig(Settings):
+    """How gradients become steps."""
 
-    def step(self, corpus: Corpus, batch: Batch, number: int, learning_rate: float) -> tuple[float, int]:
-        """Learn from one batch; give back its loss and the number of tokens read."""
-
-    def model(self) -> StaticModel | BiLstmModel:
-        """The model as it is now."""
+    clip: Annotated[float, Field(gt=0, description="Longest gradient of a neural encoder (LASER: 5)")] = 5.0
+    token_dropout: Annotated[float, Field(ge=0, lt=1, description="Share of tokens left out at random")] = 0.1
+    forward_tokens: Annotated[
+        int, Field(ge=1, description="Tokens that a neural encoder reads at once, with padding: bounds its memory")
+    ] = 16_000
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        Field(description="Of the products inside a neural encoder and its decoder; weights stay float32"),
+    ] = "float32"
+    prefixes: Annotated[
+        tuple[Annotated[int, Field(ge=1)], ...],
+        Field(description="Prefixes of the vector that are trained to serve alone, such as 64 (Matryoshka)"),
+    ] = ()
 
 
 @dataclass(frozen=True)
-class Habits:
-    """What both architectures need to know besides their own shape."""
+class Losses:
+    """What one batch says: the loss of each objective by its kind, their weighted sum, and the tokens read."""
 
-    token_dropout: float
-    clip: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    texts: Ragged
-    sources: npt.NDArray[np.int32]
-    targets: npt.NDArray[np.int32]
-    group: int
+    by_kind: dict[str, float]
+    total: float
+    tokens: int
 
 
-class StaticLearner:
-    """Translation ranking of sums of vectors, with the gradient written out by hand."""
+class Learner:
+    """An encoder, and the decoder if it translates, in training."""
 
-    def __init__(self, config: StaticConfig, objective: TranslationRanking, size: int, habits: Habits) -> None:
-        """Draw the first table."""
-        self._objective, self._habits = objective, habits
-        self._model = StaticModel.initial(config, size, habits.seed)
-        self._adam = SparseAdam(self._model.table)
+    def __init__(self, body: Body, decoder: Decoder | None, objectives: Sequence[Objective], world: World) -> None:
+        """Take the parts with their first weights."""
+        self._body, self._decoder, self._world = body, decoder, world
+        self._objectives = objectives
+        self._translation = next((one for one in objectives if isinstance(one, Translation)), None)
+        self._weights = body.parameters() + (list(decoder.parameters()) if decoder else [])
+        self._adam = torch.optim.Adam(self._weights) if self._weights else None
+        self._scaler = torch.amp.GradScaler(body.device.type, enabled=False)
+        self._learning, self._seed = LearningConfig(), 1
 
-    def step(self, corpus: Corpus, batch: Batch, number: int, learning_rate: float) -> tuple[float, int]:
-        """Learn from one batch; give back its loss and the number of tokens read."""
+    def configure(self, learning: LearningConfig, seed: int) -> Learner:
+        """Say how to learn."""
+        self._learning, self._seed = learning, seed
+        self._scaler = torch.amp.GradScaler(self._body.device.type, enabled=learning.precision == "float16")
+        return self
+
+    def step(self, material: Material, batch: Batch, number: int, learning_rate: float) -> Losses:
+        """Learn from one batch."""
+        if self._adam is not None:
+            for group in self._adam.param_groups:
+                group["lr"] = learning_rate
+            self._adam.zero_grad()
+        losses, gradient = self._look(material, batch, number)
+        self._body.learn(gradient * self._scale, learning_rate)
+        if self._adam is not None:
+            for weight in self._weights:
+                if weight.grad is not None:
+                    self._world.add(weight.grad)
+            self._scaler.unscale_(self._adam)
+            nn.utils.clip_grad_norm_(self._weights, self._learning.clip)
+            self._scaler.step(self._adam)
+            self._scaler.update()
+        return losses
+
+    @torch.no_grad()
+    def examine(self, material: Material, batch: Batch) -> tuple[Losses, torch.Tensor]:
+        """Losses of a batch that is not learnt from, without dropout, and its vectors, sources before targets."""
+        stack, texts = self._stack(material, batch)
+        tokens = material.corpus.texts.take(texts)
+        vectors = self._body.embed(tokens)
+        losses, _ = vector_loss(vectors, stack, self._objectives, self._learning.prefixes)
+        if self._translation is not None:
+            losses["translation"] = self._translate(material, batch, vectors, torch.zeros_like(vectors), None)
+        return self._losses(losses, len(tokens.ids)), vectors[: 2 * stack.pairs]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All that is needed to go on from here."""
+        found = {f"body.{name}": value for name, value in self._body.tensors().items()}
+        if self._decoder is not None:
+            found |= {f"decoder.{name}": value.detach() for name, value in self._decoder.state_dict().items()}
+        if self._adam is not None:
+            for place, state in self._adam.state_dict()["state"].items():
+                found |= {f"adam.{place}.{name}": value for name, value in state.items()}
+        if self._scaler.is_enabled():
+            found["scale"] = torch.tensor([self._scaler.get_scale()])
+        return found
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what `tensors` gave; KeyError, ValueError or RuntimeError if it is of another training."""
+        self._body.load(_under("body.", tensors))
+        if self._decoder is not None:
+            self._decoder.load_state_dict(_under("decoder.", tensors))
+        if self._adam is not None:
+            states: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in _under("adam.", tensors).items():
+                place, _, field = name.partition(".")
+                states.setdefault(int(place), {})[field] = value
+            self._adam.load_state_dict(self._adam.state_dict() | {"state": states})
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict(self._scaler.state_dict() | {"scale": float(tensors["scale"])})
+
+    @property
+    def body(self) -> Body:
+        """The encoder in training."""
+        return self._body
+
+    @property
+    def _scale(self) -> float:
+        return self._scaler.get_scale() if self._scaler.is_enabled() else 1.0
+
+    def _look(self, material: Material, batch: Batch, number: int) -> tuple[Losses, torch.Tensor]:
+        """Losses of a batch, and the gradient of this process's share of its vectors."""
+        stack, texts = self._stack(material, batch)
+        everything = material.corpus.texts.take(texts)
+        tokens = drop_tokens(everything, self._learning.token_dropout, [self._seed, 1, number])
+        share = self._world.share(len(tokens))
+        with self._autocast():
+            mine = self._body.vectors(tokens.take(np.arange(share.start, share.stop)), [self._seed, 2, number])
+        vectors = self._world.whole(mine, len(tokens))
+        losses, gradient = vector_loss(vectors, stack, self._objectives, self._learning.prefixes)
+        if self._translation is not None:
+            losses["translation"] = self._translate(material, batch, vectors, gradient, number)
+        return self._losses(losses, len(tokens.ids)), gradient[share]
+
+    def _stack(self, material: Material, batch: Batch) -> tuple[Stack, np.ndarray]:
+        """Say what the rows are, and which texts are in them."""
+        corpus = material.corpus
         sources, targets = corpus.sources[batch.rows], corpus.targets[batch.rows]
-        both = corpus.texts.take(np.concatenate([sources, targets]))
-        tokens = drop_tokens(both, self._habits.token_dropout, [self._habits.seed, 1, number])
-        sums = self._model.sums(tokens)
-        norms = torch.linalg.vector_norm(sums, dim=1, keepdim=True).clamp_min_(1e-12)
-        units = sums.div_(norms)
-        x, y = units[: len(sources)], units[len(sources) :]
-        loss, *sides = ranking(x, y, batch.bounds, equal_pairs(sources, targets), self._objective)
-        slopes = torch.cat(sides)
-        slopes.sub_(units * (slopes * units).sum(1, keepdim=True)).div_(norms)
-        self._adam.step(tokens, slopes.numpy(), learning_rate)
-        return loss, len(tokens.ids)
+        teacher = None
+        if material.teacher is not None and material.teacher_rows is not None:
+            said = torch.from_numpy(material.teacher[material.teacher_rows[targets]])
+            teacher = said.to(self._body.device, torch.float32)
+        hard = np.empty(0, np.int32) if material.hard is None else material.hard[batch.rows].reshape(-1)
+        stack = Stack(len(sources), batch.bounds, equal_pairs(sources, targets), equal_hard(targets, hard), teacher)
+        return stack, np.concatenate([sources, targets, hard])
 
-    def model(self) -> StaticModel:
-        """The model as it is now, where a subword that training never saw says nothing."""
-        table = self._model.table.clone()
-        table[torch.from_numpy(self._adam.untouched)] = 0
-        return StaticModel(self._model.config, table)
+    def _translate(
+        self, material: Material, batch: Batch, vectors: torch.Tensor, gradient: torch.Tensor, number: int | None
+    ) -> float:
+        """Decode this process's share of the pairs; add to the gradient of the vectors, and to the decoder's.
+
+        Without a step's number nothing is learnt.
+        """
+        decoder, objective = self._decoder, self._translation
+        if decoder is None or objective is None:
+            return 0.0
+        corpus, share = material.corpus, self._world.share(len(batch.rows))
+        wanted = corpus.texts.take(corpus.targets[batch.rows])
+        total = len(wanted.ids) + len(wanted)
+        languages = material.languages[np.searchsorted(corpus.bounds, batch.rows, "right") - 1]
+        own, loss = torch.zeros_like(vectors), 0.0
+        for chunk in budget_chunks(wanted.lengths[share] + 1, self._learning.forward_tokens):
+            rows = chunk + share.start
+            place = torch.from_numpy(rows).to(vectors.device)
+            leaf = vectors[place].detach().requires_grad_(number is not None)
+            tokens = pad(wanted.take(rows), EOS).to(vectors.device)
+            given = nn.functional.pad(tokens[:, :-1], (1, 0), value=BOS)
+            with seeded([self._seed, 3, number or 0, int(rows[0])], vectors.device), self._autocast():
+                scores = decoder(leaf, given, torch.from_numpy(languages[rows]).to(vectors.device))
+            part = cross_entropy(scores, tokens, PAD) / total
+            if number is not None:
+                torch.autograd.backward(part * (objective.weight * self._scale))
+                own[place] = 0 if leaf.grad is None else leaf.grad / self._scale
+            loss += float(part.detach())
+        gradient.add_(self._world.add(own))
+        return float(self._world.add(torch.tensor([loss], device=vectors.device)))
+
+    def _autocast(self) -> torch.autocast:
+        kind = getattr(torch, self._learning.precision)
+        return torch.autocast(self._body.device.type, kind, enabled=self._learning.precision != "float32")
+
+    def _losses(self, by_kind: dict[str, float], tokens: int) -> Losses:
+        return Losses(by_kind, sum(one.weight * by_kind[one.kind] for one in self._objectives), tokens)
 
 
-class BiLstmLearner:
-    """Ranking or translation with a BiLSTM, by torch's own gradients and Adam."""
-
-    def __init__(
-        self,
-        config: BiLstmConfig,
-        objective: Translation | TranslationRanking,
-        size: int,
-        languages: Sequence[tuple[str, str]],
-        habits: Habits,
-    ) -> None:
-        """Draw the first weights; `languages` are the language pairs of the corpus's groups."""
-        self._objective, self._habits, self._size = objective, habits, size
-        generator = torch.Generator().manual_seed(habits.seed)
-        self._model = BiLstmModel(config, size)
-        draw_weights(self._model, generator)
-        weights = [*self._model.parameters()]
-        self._target_ids: list[int] = []
+def make_decoder(objectives: Sequence[Objective], dimension: int, size: int, seed: int) -> Decoder | None:
+    """Draw a decoder if one of the objectives is to translate."""
+    for objective in objectives:
         if isinstance(objective, Translation):
-            self._target_ids = [objective.target_languages.index(target) for _, target in languages]
-            self._decoder = Decoder(config, size, len(objective.target_languages))
-            draw_weights(self._decoder, generator)
-            weights += self._decoder.parameters()
-        self._weights = weights
-        self._adam = torch.optim.Adam(weights)
-
-    def step(self, corpus: Corpus, batch: Batch, number: int, learning_rate: float) -> tuple[float, int]:
-        """Learn from one batch; give back its loss and the number of tokens read."""
-        for group in self._adam.param_groups:
-            group["lr"] = learning_rate
-        self._adam.zero_grad()
-        pairs = _Pairs(corpus.texts, corpus.sources[batch.rows], corpus.targets[batch.rows], batch.group)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._habits.seed + number)
-            loss = self._backward(pairs, number)
-        nn.utils.clip_grad_norm_(self._weights, self._habits.clip)
-        self._adam.step()
-        offsets = corpus.texts.offsets
-        return loss, sum(int((offsets[side + 1] - offsets[side]).sum()) for side in (pairs.sources, pairs.targets))
-
-    def model(self) -> BiLstmModel:
-        """The encoder as it is now; the decoder stays behind."""
-        return self._model
-
-    def _backward(self, pairs: _Pairs, number: int) -> float:
-        if isinstance(self._objective, Translation):
-            return self._translate(pairs, number)
-        sides = [
-            nn.functional.normalize(self._encode(pairs.texts.take(texts), [number, side]))
-            for side, texts in enumerate((pairs.sources, pairs.targets))
-        ]
-        x, y = (side.detach() for side in sides)
-        equal = equal_pairs(pairs.sources, pairs.targets)
-        loss, *slopes = ranking(x, y, (0, len(x)), equal, self._objective)
-        torch.autograd.backward(sides, slopes)
-        return loss
-
-    def _translate(self, pairs: _Pairs, number: int) -> float:
-        vectors = self._encode(pairs.texts.take(pairs.sources), [number])
-        wanted = pad(pairs.texts.take(pairs.targets), EOS)
-        given = nn.functional.pad(wanted[:, :-1], (1, 0), value=BOS)
-        loss = cross_entropy(self._decoder(vectors, given, self._target_ids[pairs.group]), wanted, PAD)
-        torch.autograd.backward(loss)
-        return float(loss.detach())
-
-    def _encode(self, tokens: Ragged, chance: Sequence[int]) -> torch.Tensor:
-        kept = drop_tokens(tokens, self._habits.token_dropout, [self._habits.seed, 1, *chance])
-        vectors: torch.Tensor = self._model(pad(kept, EOS), torch.from_numpy(kept.lengths + 1))
-        return vectors
+            decoder = Decoder(objective.decoder, dimension, size, len(objective.target_languages))
+            generator = torch.Generator().manual_seed(seed + 1)
+            with torch.no_grad():
+                for weight in decoder.parameters():
+                    weight.uniform_(-INITIAL_RANGE, INITIAL_RANGE, generator=generator)
+                decoder.embedding.weight[PAD].zero_()
+            return decoder
+    return None
 
 
-def drop_tokens(tokens: Ragged, share: float, seed: Sequence[int]) -> Ragged:
-    """Leave out tokens at random; a sentence that would lose all of them keeps its first."""
-    if not share:
-        return tokens
-    chance = np.random.default_rng(seed).random(len(tokens.ids), dtype=np.float32)
-    kept = chance >= share
-    rescued = np.flatnonzero(~np.logical_or.reduceat(kept, tokens.offsets[:-1]))
-    kept[tokens.offsets[rescued]] = True
-    return tokens.keep(kept)
-
-
-def pad(tokens: Ragged, end: int) -> torch.Tensor:
-    """Sentences with an end mark as int64 of shape (sentences, longest + 1), padded at their end."""
-    lengths = tokens.lengths
-    padded = np.full((len(lengths), int(lengths.max()) + 1), PAD, np.int64)
-    rows = np.repeat(np.arange(len(lengths)), lengths)
-    padded[rows, np.arange(len(tokens.ids)) - np.repeat(tokens.offsets[:-1], lengths)] = tokens.ids
-    padded[np.arange(len(lengths)), lengths] = end
-    return torch.from_numpy(padded)
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -79,6 +80,16 @@ class SparseAdam:
     def untouched(self) -> npt.NDArray[np.bool_]:
         """Mask of the rows that no step has used."""
         return np.logical_not(self._second.any(axis=1))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The state, without the table, sharing memory with it."""
+        state = {"first": self._first, "second": self._second, "steps": np.array([self._steps])}
+        return {name: torch.from_numpy(value) for name, value in state.items()}
+
+    def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state that `tensors` gave."""
+        self._first[:], self._second[:] = tensors["first"].numpy(), tensors["second"].numpy()
+        self._steps = int(tensors["steps"])
 
     def step(self, tokens: Ragged, gradients: FloatMatrix, learning_rate: float) -> None:
         """Descend along the gradients of the sentences' sums, shape (sentences, dimension)."""

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
+from encoder.precision import PRECISIONS, Precision, check_precision
 from encoder.settings import Settings
 from encoder.vocabulary import Ragged
 
-INT8_LIMIT = 127
+LIMITS = {"int8": 127, "int4": 7}  # largest step of a number, both ways
 INITIAL_DEVIATION = 0.05
 
 
@@ -23,7 +24,8 @@ class StaticConfig(Settings):
     kind: Literal["static"] = "static"
     dimension: Annotated[int, Field(ge=1, le=8192, description="Numbers in a sentence vector")] = 512
     storage: Annotated[
-        Literal["float32", "float16", "int8"], Field(description="Numbers in the checkpoint; int8 has a scale per row")
+        Literal["float32", "float16", "int8", "int4"],
+        Field(description="Numbers in the checkpoint; int8 and int4 have a scale per row, in memory all are float32"),
     ] = "int8"
 
 
@@ -57,23 +59,31 @@ class StaticModel:
         ids, offsets = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.offsets[:-1].astype(np.int32))
         return torch.nn.functional.embedding_bag(ids, self.table, offsets, mode="sum")
 
+    def runner(self, precision: Precision, device: torch.device) -> StaticModel:  # noqa: ARG002 - see below
+        """Return this model, on the CPU wherever: reading the text costs more than it; ValueError unless float32."""
+        check_precision(precision, PRECISIONS[:1], "a static encoder (its table may be stored as int8)")
+        return self
+
     def embed(self, tokens: Ragged) -> npt.NDArray[np.float32]:
         """Sentence vectors, not yet of length one."""
         return self.sums(tokens).numpy()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Lay the table out as `config.storage` says; storing twice changes nothing that storing once did not."""
-        if self.config.storage != "int8":
+        limit = LIMITS.get(self.config.storage)
+        if limit is None:
             return {"table": self.table.to(getattr(torch, self.config.storage))}
-        scale = _scale_per_row(self.table)
+        scale = _scale_per_row(self.table, limit)
         steps = self.table / torch.where(scale > 0, scale, 1.0)[:, None]
-        return {"table": steps.round_().clamp_(-INT8_LIMIT, INT8_LIMIT).to(torch.int8), "scale": scale}
+        whole = steps.round_().clamp_(-limit, limit).to(torch.int8)
+        return {"table": _two_per_byte(whole) if self.config.storage == "int4" else whole, "scale": scale}
 
     @classmethod
     def from_tensors(cls, config: StaticConfig, tensors: Mapping[str, torch.Tensor]) -> StaticModel:
         """Read what `tensors` laid out; KeyError if one is missing."""
-        table = tensors["table"].float()
-        if config.storage == "int8":
+        stored = tensors["table"]
+        table = (_one_per_byte(stored, config.dimension) if config.storage == "int4" else stored).float()
+        if config.storage in LIMITS:
             table *= tensors["scale"][:, None]
         if table.shape[1] != config.dimension:
             message = f"the table has {table.shape[1]} columns, the settings say {config.dimension}"
@@ -81,8 +91,22 @@ class StaticModel:
         return cls(config, table)
 
 
-def _scale_per_row(table: torch.Tensor) -> torch.Tensor:
-    """Size of one int8 step per row, rounded to 17 significant bits: times 127 it is then exact in float32."""
-    bits = (table.abs().amax(1) / INT8_LIMIT).numpy().view(np.uint32)
+def _scale_per_row(table: torch.Tensor, limit: int) -> torch.Tensor:
+    """Size of one step per row, rounded to 17 significant bits: times the limit it is then exact in float32."""
+    bits = (table.abs().amax(1) / limit).numpy().view(np.uint32)
     rounded = (bits + np.uint32(0x40)) & np.uint32(0xFFFFFF80)
     return torch.from_numpy(rounded.view(np.float32))
+
+
+def _two_per_byte(steps: torch.Tensor) -> torch.Tensor:
+    """Steps from -7 to 7 as 1 to 15, the even columns in the low halves of bytes, the odd ones in the high halves."""
+    codes = torch.nn.functional.pad(steps + 8, (0, steps.shape[1] % 2)).to(torch.uint8)
+    return codes[:, ::2] | codes[:, 1::2] << 4
+
+
+def _one_per_byte(codes: torch.Tensor, dimension: int) -> torch.Tensor:
+    """Take the halves of bytes apart again."""
+    halves = torch.stack([codes & 15, codes >> 4], dim=2).flatten(1)
+    if halves.shape[1] - dimension not in {0, 1}:
+        return halves.to(torch.int8)
+    return halves[:, :dimension].to(torch.int8) - 8

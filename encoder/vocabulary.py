@@ -26,6 +26,14 @@ class VocabularyConfig(Settings):
     size: Annotated[int, Field(ge=8, le=1_000_000, description="Number of subwords, with the four special ones")] = (
         32_000
     )
+    finer: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Size of a second vocabulary, of shorter subwords; static encoders read a sentence in both",
+        ),
+    ] = 0
     character_coverage: Annotated[float, Field(gt=0, le=1, description="Share of characters with a subword")] = 0.9995
     lower_case: Annotated[bool, Field(description="Fold case before looking for subwords")] = True
     sample_sentences: Annotated[int, Field(ge=1, description="Sentences to learn from, at most")] = 1_000_000
@@ -68,6 +76,13 @@ class Ragged:
         positions = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], lengths)
         return Ragged(self.ids[positions], offsets)
 
+    def beside(self, other: Ragged, shift: int) -> Ragged:
+        """Put the other's ids, raised by `shift`, behind these ids in every sentence."""
+        ids = np.empty(len(self.ids) + len(other.ids), np.int32)
+        ids[np.arange(len(self.ids)) + np.repeat(other.offsets[:-1], self.lengths)] = self.ids
+        ids[np.arange(len(other.ids)) + np.repeat(self.offsets[1:], other.lengths)] = other.ids + shift
+        return Ragged(ids, self.offsets + other.offsets)
+
     def keep(self, mask: npt.NDArray[np.bool_]) -> Ragged:
         """Copy all sentences without the tokens where the mask is false."""
         kept = np.zeros(len(mask) + 1, np.int64)
@@ -76,50 +91,67 @@ class Ragged:
 
 
 class Vocabulary:
-    """A trained SentencePiece model; its bytes are its identity."""
+    """One trained SentencePiece model, or two, of which the second cuts finer; their bytes are its identity.
 
-    def __init__(self, model: bytes) -> None:
-        """Load a model from its bytes; ValueError if they are not one with the four special ids of this library."""
-        try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except (RuntimeError, TypeError) as error:
-            message = "the bytes of the vocabulary are not a SentencePiece model"
-            raise ValueError(message) from error
-        found = tuple(getattr(self._processor, f"{name}_id")() for name in ("pad", "unk", "bos", "eos"))
-        if found != (PAD, UNKNOWN, BOS, EOS):
-            message = (
-                f"the SentencePiece model numbers pad, unknown, bos, eos as {found}, not as {(PAD, UNKNOWN, BOS, EOS)}"
-            )
-            raise ValueError(message)
-        self.model = model
+    With two, a sentence's ids are those of the first and then those of the second, which are numbered after them.
+    """
 
-    def __reduce__(self) -> tuple[type[Vocabulary], tuple[bytes]]:
-        """Travel to other processes as the bytes of the model."""
-        return Vocabulary, (self.model,)
+    def __init__(self, model: bytes, finer: bytes | None = None) -> None:
+        """Load from bytes; ValueError if they are not models with the four special ids of this library."""
+        self.model, self.finer = model, finer
+        self._processors = [_load(one) for one in (model, finer) if one is not None]
+
+    def __reduce__(self) -> tuple[type[Vocabulary], tuple[bytes, bytes | None]]:
+        """Travel to other processes as the bytes of the models."""
+        return Vocabulary, (self.model, self.finer)
 
     @property
     def size(self) -> int:
         """Number of subwords."""
-        return int(self._processor.get_piece_size())
+        return sum(int(one.get_piece_size()) for one in self._processors)
 
     def encode(self, sentences: Sequence[str]) -> Ragged:
         """Cut sentences into subwords, on as many threads as torch may use; no begin or end mark is added."""
         threads = torch.get_num_threads()
-        return Ragged.of(self._processor.encode(list(sentences), return_type="numpy", num_threads=threads))
+        first, *others = (
+            Ragged.of(one.encode(list(sentences), return_type="numpy", num_threads=threads)) for one in self._processors
+        )
+        return first.beside(others[0], int(self._processors[0].get_piece_size())) if others else first
 
 
-def train_vocabulary(sentences: Iterable[str], config: VocabularyConfig) -> bytes:
+def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    except (RuntimeError, TypeError) as error:
+        message = "the bytes of the vocabulary are not a SentencePiece model"
+        raise ValueError(message) from error
+    found = tuple(getattr(processor, f"{name}_id")() for name in ("pad", "unk", "bos", "eos"))
+    if found != (PAD, UNKNOWN, BOS, EOS):
+        wanted = (PAD, UNKNOWN, BOS, EOS)
+        message = f"the SentencePiece model numbers pad, unknown, bos, eos as {found}, not as {wanted}"
+        raise ValueError(message)
+    return processor
+
+
+def train_vocabulary(sentences: Iterable[str], config: VocabularyConfig) -> Vocabulary:
     """Learn byte-pair subwords from the first `sample_sentences` sentences; equal input gives equal bytes.
 
     ValueError if the sentences do not hold enough different subwords.
     """
+    if not config.finer:
+        return Vocabulary(_train(sentences, config, config.size))
+    sample = list(islice(sentences, config.sample_sentences))
+    return Vocabulary(*(_train(sample, config, size) for size in (config.size, config.finer)))
+
+
+def _train(sentences: Iterable[str], config: VocabularyConfig, size: int) -> bytes:
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=islice(sentences, config.sample_sentences),
             model_writer=model,
             model_type="bpe",
-            vocab_size=config.size,
+            vocab_size=size,
             character_coverage=config.character_coverage,
             normalization_rule_name="nmt_nfkc_cf" if config.lower_case else "nmt_nfkc",
             pad_id=PAD,
@@ -133,7 +165,7 @@ def train_vocabulary(sentences: Iterable[str], config: VocabularyConfig) -> byte
             minloglevel=2,
         )
     except RuntimeError as error:
-        message = f"no vocabulary of {config.size} subwords can be learnt from these sentences: {error}"
+        message = f"no vocabulary of {size} subwords can be learnt from these sentences: {error}"
         raise ValueError(message) from error
     return model.getvalue()
 

@@ -95,6 +95,9 @@ def build(store: Store, config: CorpusConfig, crawls: list[Crawl], steps: Steps)
     model = language_model(store, config.identify)
     corpus = Corpus(config.corpus, crawls=[crawl.name for crawl in crawls])
     encoder = encoder_of(store, config, corpus, steps)
+    others = {
+        language: encoder_reference(store, name, config.embed.precision) for language, name in config.encoders.items()
+    }
     scored = build_documents(store, config, files, model, steps)
     steps.check(check_quarantine, store, scored, config.max_quarantined)
     corpus.take_scored(scored)
@@ -103,7 +106,7 @@ def build(store: Store, config: CorpusConfig, crawls: list[Crawl], steps: Steps)
     corpus.languages = config.languages or surveyed(store, config, corpus, steps)
     corpus.sentences, corpus.unique = build_sentences(store, config, corpus, model, steps)
     steps.check(check_languages, corpus, config.languages)
-    corpus.embeddings = embed_all(store, corpus, encoder, steps)
+    corpus.embeddings = embed_all(store, corpus, dict.fromkeys(corpus.languages, encoder) | others, steps)
     build_pairs(store, config, corpus, steps)
     [corpus.release] = steps.each("publish", publish, [(store, config.corpus, corpus.release_inputs(), config.publish)])
     return corpus
@@ -112,11 +115,11 @@ def build(store: Store, config: CorpusConfig, crawls: list[Crawl], steps: Steps)
 def encoder_of(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps) -> EncoderReference:
     """Return the encoder of a build: a named one, or one that is trained first from the recipe."""
     if isinstance(config.encoder, str):
-        return encoder_reference(store, config.encoder)
+        return encoder_reference(store, config.encoder, config.embed.precision)
     corpus.trained = encoder_from(store, config.corpus, config.encoder, steps)
     if is_planned(corpus.trained):
         return EncoderReference(artifact=corpus.trained, fingerprint=corpus.trained.content)
-    return encoder_reference(store, corpus.trained)
+    return encoder_reference(store, corpus.trained, config.embed.precision)
 
 
 def build_documents(
@@ -191,13 +194,15 @@ def build_sentences(
     return [part for parts in split for part in parts], unique
 
 
-def embed_all(store: Store, corpus: Corpus, encoder: EncoderReference, steps: Steps) -> dict[str, list[Dataset]]:
-    """Embed every language's sentences."""
+def embed_all(
+    store: Store, corpus: Corpus, encoders: dict[str, EncoderReference], steps: Steps
+) -> dict[str, list[Dataset]]:
+    """Embed every language's sentences, each language with its encoder."""
     places = [(language, part) for language, parts in corpus.unique.items() for part in parts]
     found = steps.each(
         "embed sentences",
         embed_sentences,
-        [(store, part, encoder) for _, part in places],
+        [(store, part, encoders[language]) for language, part in places],
         [language for language, _ in places],
     )
     embeddings: dict[str, list[Dataset]] = {language: [] for language in corpus.languages}

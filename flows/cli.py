@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_evaluation import evaluation
 from flows.cli_operations import operations
+from flows.cli_training import training
 from flows.terminal import quiet_defaults, reporting
 
 app = typer.Typer(
@@ -53,35 +55,6 @@ def demo(root: Root = "demo") -> None:
         show_counts(report)
         show_gold_scores(report, settings)
         show_places(report, settings)
-
-
-@app.command()
-def train(config: Config) -> None:
-    """Train an encoder from parallel text."""
-    with reporting():
-        from flows.config import TrainEncoderConfig
-        from flows.loading import load_config
-        from flows.running import run_flow
-        from flows.terminal import say
-        from flows.train_encoder import train_encoder
-
-        place = run_flow(train_encoder, load_config(config, TrainEncoderConfig))
-        say(f"The encoder is at {place}; name it as `encoder` in a build, or: babelmill mine --encoder {place} ...")
-
-
-@app.command()
-def evaluate(config: Config) -> None:
-    """Score an encoder: accuracy of finding translations, and xsim."""
-    with reporting():
-        from flows.config import EvaluateEncoderConfig
-        from flows.evaluate_encoder import evaluate_encoder
-        from flows.loading import load_config
-        from flows.running import run_flow
-        from flows.terminal import show_table
-
-        for scores in run_flow(evaluate_encoder, load_config(config, EvaluateEncoderConfig)):
-            show_table(f"{scores['set']}: percent", scores["results"])
-            show_table("mean", [{name: value for name, value in scores.items() if name not in ("results", "set")}])
 
 
 @app.command()
@@ -174,6 +147,8 @@ def settings() -> None:
         yaml.safe_dump(CorpusConfig().model_dump(mode="json"), sys.stdout, sort_keys=False, allow_unicode=True)
 
 
+app.add_typer(training)
+app.add_typer(evaluation)
 app.add_typer(operations)
 
 

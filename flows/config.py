@@ -10,7 +10,8 @@ from encoder.training import TrainingConfig
 from encoder.vocabulary import VocabularyConfig
 from flows.clusters import ClusterSettings
 from storage.fingerprint import Settings
-from tasks.evaluate_encoder import EvaluationSet
+from tasks.embed_sentences import EmbedConfig
+from tasks.evaluation.sets import EvaluationSet
 from tasks.formats.bitext import BitextSource
 from tasks.formats.documents import ExtractConfig
 from tasks.publish import PublishConfig
@@ -60,6 +61,12 @@ class TrainEncoderConfig(Settings):
     root: Annotated[str, Field(description="Where everything is kept: a folder or an fsspec URL")] = "runs"
     name: Annotated[Name, Field(description="What the encoder is called")] = "encoder"
     recipe: Annotated[EncoderRecipe, Field(description="Bitext, vocabulary and training")]
+    extends: Annotated[
+        str | None,
+        Field(
+            description='Encoder whose space the new one learns to share, such as "default": nothing is embedded again'
+        ),
+    ] = None
     evaluation: Annotated[list[EvaluationSet], Field(description="Sets to score the trained encoder on")] = []
     credentials: Annotated[list[str], Field(description="Prefect blocks with keys to storage")] = []
     resources: Resources = Resources()
@@ -70,6 +77,9 @@ class EvaluateEncoderConfig(Settings):
 
     root: Annotated[str, Field(description="Where the results are kept: a folder or an fsspec URL")] = "runs"
     encoder: Annotated[str, Field(description='"default", a folder or a URL')] = "default"
+    partner: Annotated[
+        str | None, Field(description="Encoder of the pivot's side, in the same space; null: the same encoder")
+    ] = None
     sets: Annotated[list[EvaluationSet], Field(description="What to score it on")] = []
     credentials: Annotated[list[str], Field(description="Prefect blocks with keys to storage")] = []
     resources: Resources = Resources()
@@ -97,10 +107,15 @@ class CorpusConfig(Settings):
     encoder: Annotated[
         str | EncoderRecipe, Field(description='"default", a folder, a URL, or a recipe to train from first')
     ] = "default"
+    encoders: Annotated[
+        dict[Language, str],
+        Field(description="Languages that another encoder embeds, one that was trained to extend `encoder`"),
+    ] = {}
     extract: ExtractConfig = ExtractConfig()
     identify: IdentifyConfig = IdentifyConfig()
     documents: SelectDocumentsConfig = SelectDocumentsConfig()
     sentences: SentenceConfig = SentenceConfig()
+    embed: EmbedConfig = EmbedConfig()
     mine: MineConfig = MineConfig()
     pair_filters: SelectPairsConfig = SelectPairsConfig()
     publish: PublishConfig = PublishConfig()

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from flows.pictures import FIRST, LINE, SECOND, WIDE, picture
 from storage.manifest import Dataset
 from storage.store import Store
 
@@ -26,20 +24,7 @@ ROWS = 200  # the most rows of that picture
 _STEPS = 1000  # per unit of margin
 _WIDTHS = (5, 10, 20, 25, 50, 100, 200, 250, 500)  # thousandths that a bar may be wide
 _BARS = 48
-_WIDE = 9.0  # inches; Prefect's page shows an image as wide as its column
-_BELOW, _ABOVE, _LINE, _INK = "#b8bec6", "#2f6fab", "#c0392b", "#333333"
-# Text stays text (small, and found by a search); the salt makes ids of clip paths the same in every process.
-_STYLE: Any = {
-    "svg.hashsalt": "babelmill",
-    "svg.fonttype": "none",
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.0,
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _INK,
-}
-_drawing = threading.Lock()  # matplotlib's style belongs to the process
+_BELOW, _ABOVE = FIRST, SECOND
 
 
 def count_margins(margins: Iterable[npt.NDArray[np.floating[Any]]]) -> Counts:
@@ -79,13 +64,8 @@ def margin_plot(margins: Mapping[str, npt.NDArray[Any]], threshold: float) -> st
     }
     edges = _edges(sum(counts.values(), np.zeros(1, np.int64)), threshold)
     bars = {pair: _bars(values, edges) for pair, values in counts.items()}
-    with _drawing, mpl.rc_context(_STYLE):
-        return _svg(_panels(bars, edges, threshold) if len(bars) <= PANELS else _rows(bars, edges, threshold))
-
-
-def as_data_url(svg: str) -> str:
-    """Return a picture as the URL of an image artifact, which no host has to serve."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    draw = _panels if len(bars) <= PANELS else _rows
+    return picture(lambda: draw(bars, edges, threshold)).decode()
 
 
 def _edges(counts: Counts, threshold: float) -> Counts:
@@ -116,7 +96,7 @@ def _panels(bars: Mapping[str, Counts], edges: Counts, threshold: float) -> Figu
     """Draw a histogram for each language pair."""
     columns = 1 if len(bars) < 2 else 2 if len(bars) <= 4 else 3
     lines = max(1, ceil(len(bars) / columns))
-    figure = Figure(figsize=(_WIDE, 3.2 if lines == 1 else 2.1 * lines), layout="constrained")
+    figure = Figure(figsize=(WIDE, 3.2 if lines == 1 else 2.1 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True).ravel()
     for axes, (pair, values) in zip(grid, bars.items(), strict=False):
         _histogram(axes, pair, values, edges, threshold)
@@ -137,10 +117,10 @@ def _histogram(axes: Axes, title: str, values: Counts, edges: Counts, threshold:
     kept = margins[:-1] >= threshold - 0.5 / _STEPS
     axes.stairs(np.where(kept, 0, values), margins, fill=True, color=_BELOW)
     axes.stairs(np.where(kept, values, 0), margins, fill=True, color=_ABOVE)
-    axes.axvline(threshold, color=_LINE, linewidth=1.2)
+    axes.axvline(threshold, color=LINE, linewidth=1.2)
     axes.set_xlim(margins[0], margins[-1])
     axes.set_ylim(0, max(1, int(values.max(initial=0))) * 1.05)
-    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(f"{title}: {_kept(values, kept)}", loc="left", fontsize=9)
 
@@ -155,9 +135,9 @@ def _rows(bars: Mapping[str, Counts], edges: Counts, threshold: float) -> Figure
     most = sorted(bars, key=lambda pair: (-int(bars[pair].sum()), pair))[:ROWS]
     shown = sorted(most)
     tall, high = 0.16 * len(shown), 3.7 + 0.16 * len(shown)  # inches; a layout that is searched for takes seconds
-    figure = Figure(figsize=(_WIDE, high))
-    above = figure.add_axes((1.4 / _WIDE, (high - 2.5) / high, 6.8 / _WIDE, 2.2 / high))
-    below = figure.add_axes((1.4 / _WIDE, 0.55 / high, 6.8 / _WIDE, tall / high))
+    figure = Figure(figsize=(WIDE, high))
+    above = figure.add_axes((1.4 / WIDE, (high - 2.5) / high, 6.8 / WIDE, 2.2 / high))
+    below = figure.add_axes((1.4 / WIDE, 0.55 / high, 6.8 / WIDE, tall / high))
     every = np.sum(list(bars.values()), axis=0)
     _histogram(above, f"all {len(bars)} language pairs", every, edges, threshold)
     margins = _margin(edges)
@@ -171,7 +151,7 @@ def _rows(bars: Mapping[str, Counts], edges: Counts, threshold: float) -> Figure
         vmax=float(np.quantile(shares.max(axis=1), 0.95)) or 1.0,
         extent=(margins[0], margins[-1], len(shown) - 0.5, -0.5),
     )
-    below.axvline(threshold, color=_LINE, linewidth=1.2)
+    below.axvline(threshold, color=LINE, linewidth=1.2)
     _name_rows(below, shown, [f"{int(bars[pair].sum()):,}" for pair in shown])
     if len(shown) < len(bars):
         below.set_title(f"the {len(shown)} with the most pairs", loc="left", fontsize=9)
@@ -188,9 +168,3 @@ def _name_rows(axes: Axes, left: Sequence[str], right: Sequence[str]) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()

@@ -14,7 +14,8 @@ import faiss
 import torch
 from prefect import runtime
 
-from encoder.inference import Encoder
+from encoder.inference import SentenceEncoder
+from encoder.precision import Precision
 from encoder.registry import load_encoder
 from flows.clusters import engine_of
 from flows.config import CorpusConfig, Crawl, Resources
@@ -109,23 +110,24 @@ def language_model(store: Store, config: IdentifyConfig) -> Source:
     return source_of(store, str(bundled) if config.model == BUNDLED_MODEL else config.model, "identify.model")
 
 
-def named_encoder(name: str) -> Encoder:
+def named_encoder(name: str, precision: Precision = "float32") -> SentenceEncoder:
     """Load an encoder by its name.
 
     Raises:
-        ConfigError: if there is none, or it is broken.
+        ConfigError: if there is none, it is broken, or it does not offer the precision.
     """
     try:
-        return load_encoder(name)
+        return load_encoder(name, precision)
     except ValueError as error:
         raise ConfigError(f"encoder: {error}") from error
 
 
-def encoder_reference(store: Store, encoder: str | Artifact) -> EncoderReference:
+def encoder_reference(store: Store, encoder: str | Artifact, precision: Precision = "float32") -> EncoderReference:
     """Return what stands for an encoder in tasks.
 
     Raises:
-        ConfigError: if there is none, or it is broken.
+        ConfigError: if there is none, it is broken, or it does not offer the precision.
     """
-    named = EncoderReference(name=encoder) if isinstance(encoder, str) else EncoderReference(artifact=encoder)
+    place = {"name": encoder} if isinstance(encoder, str) else {"artifact": encoder}
+    named = EncoderReference(precision=precision, **place)
     return named.model_copy(update={"fingerprint": named.load(store).fingerprint})

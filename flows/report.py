@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,14 @@ from prefect.artifacts import (
 
 from flows.comparison import compare
 from flows.corpus import Corpus
-from flows.drawing import as_data_url, margin_plot, margins_of
+from flows.drawing import margin_plot, margins_of
 from flows.lineage import lineage
 from flows.markup import plain
+from flows.pictures import data_url
 from flows.progress import artifact_key
 from storage.errors import CorpusError, ShardError
 from storage.fingerprint import Settings
-from storage.manifest import Artifact, Dataset
+from storage.manifest import Dataset
 from storage.snapshots import Snapshot
 from storage.store import Store
 from tasks.select_documents import Scored
@@ -130,7 +130,7 @@ def _publish_news(store: Store, corpus: Corpus, snapshot: Snapshot, base: Snapsh
     title = f"version {snapshot.number} of {corpus.name}"
     if _rows(list(corpus.pairs.values())):
         create_image_artifact(
-            image_url=as_data_url(margin_plot(margins_of(store, corpus.pairs.values()), threshold_of(snapshot))),
+            image_url=data_url(margin_plot(margins_of(store, corpus.pairs.values()), threshold_of(snapshot)).encode()),
             key=artifact_key(f"{corpus.name} margins"),
             description=f"Margins of the mined pairs, {title}",
         )
@@ -218,16 +218,6 @@ def _links(report: BuildReport) -> list[str]:
     card = f"{report.release}/README.md"
     links = f"[data card]({card}), [files]({report.release})" if "://" in report.release else ""
     return [f"Release: `{report.release}`", *([f"Open: {links}"] if links else [])]
-
-
-def evaluation_report(store: Store, evaluations: list[Artifact]) -> list[dict[str, Any]]:
-    """Show an encoder's scores as Prefect tables, and return them."""
-    found = [json.loads(store.files(one).read()["evaluation.json"]) for one in evaluations]
-    for scores in found:
-        means = {name: value for name, value in scores.items() if name != "results"}
-        create_table_artifact(key=f"evaluation-{scores['set']}", table=scores["results"], description=json.dumps(means))
-        get_run_logger().info("evaluation: %s", means)
-    return found
 
 
 def _first_of_each(corpus: Corpus) -> list[Dataset]:

@@ -77,7 +77,9 @@ def check_build(config: CorpusConfig) -> None:
     store.check_writable()
     sources_of(store, all_crawls(config))
     if isinstance(config.encoder, str):
-        named_encoder(config.encoder)
+        named_encoder(config.encoder, config.embed.precision)
+    for name in config.encoders.values():
+        named_encoder(name, config.embed.precision)
 
 
 def run_flow(flow: Flow[Any, Any], config: Any) -> Any:

@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Iterator
 from functools import lru_cache, partial
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from encoder.checkpoint import unpack
 from encoder.inference import SentenceEncoder
+from encoder.precision import Precision
 from encoder.registry import load_encoder
 from storage.errors import ConfigError
 from storage.fingerprint import Settings
@@ -29,11 +32,21 @@ _REPORT_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
 
+class EmbedConfig(Settings):
+    """How sentences are embedded."""
+
+    precision: Annotated[
+        Precision,
+        Field(description="float32; or, for other vectors in less time, bfloat16, float16 (GPU) or int8 (CPU, bilstm)"),
+    ] = "float32"
+
+
 class EncoderReference(Settings):
     """Which encoder: what travels to where sentences are embedded, in place of the weights."""
 
     name: str = ""  # "default", a folder or a URL; or else
     artifact: Artifact | None = None  # one that this store holds
+    precision: Precision = "float32"
     fingerprint: str = ""  # equal only for encoders that give equal vectors
 
     def load(self, store: Store) -> SentenceEncoder:
@@ -103,12 +116,13 @@ def _patched(
         yield "embeddings", embedding_table(batch["sentence_id"], vectors)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # an encoder and its partner
 def _load(reference: EncoderReference, store: Store) -> SentenceEncoder:
     try:
         if reference.artifact is not None:
-            return unpack(store.files(reference.artifact).read())
-        return load_encoder(reference.name)
+            found = unpack(store.files(reference.artifact).read())
+            return found if reference.precision == "float32" else found.at(reference.precision)
+        return load_encoder(reference.name, reference.precision)
     except ValueError as error:
         raise ConfigError(f"encoder: {error}") from error
 

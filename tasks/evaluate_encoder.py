@@ -1,55 +1,40 @@
-"""encoder + parallel test sets -> evaluation (artifact: one JSON file)"""
+"""encoder + test set -> evaluation (artifact: scores as JSON, and every sentence's as Parquet)"""
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any, Literal, cast
 
-import polars as pl
-from pydantic import Field
-
-from encoder.evaluation import retrieval_accuracy, xsim
 from storage.errors import ConfigError
-from storage.fingerprint import Settings
 from storage.handles import SourceFile
 from storage.jobs import Job, Slot, Tally
-from storage.manifest import Artifact
+from storage.manifest import Artifact, Source
 from storage.sources import list_sources
 from storage.store import Store
 from tasks import stage
 from tasks.embed_sentences import EncoderReference
+from tasks.evaluation.protocols import Sides, matrix_of, rows_of
+from tasks.evaluation.results import Outcome, Row
+from tasks.evaluation.sets import PLACES, EvaluationSet
 
-VERSION = 1
+VERSION = 2
 
 _logger = logging.getLogger(__name__)
 
 
-class Tatoeba(Settings):
-    """A folder of LASER's Tatoeba files, such as tatoeba.deu-eng.deu and tatoeba.deu-eng.eng, line by line."""
+@stage(task_run_name="evaluate-{name}-{tests.kind}")
+def evaluate_encoder(
+    store: Store, name: str, encoder: EncoderReference, tests: EvaluationSet, partner: EncoderReference | None = None
+) -> Artifact:
+    """Score an encoder on one set.
 
-    kind: Literal["tatoeba"] = "tatoeba"
-    path: Annotated[str, Field(description="The folder, local or any fsspec URL")]
-
-
-class MultiWay(Settings):
-    """Sentences in many languages, row idx of each a translation of row idx of the others, such as FLORES-200."""
-
-    kind: Literal["multiway"] = "multiway"
-    path: Annotated[str, Field(description="Parquet or TSV with columns idx, lang and text")]
-    pivot: Annotated[str, Field(description="The language that all others are compared with")] = "eng_Latn"
-    languages: Annotated[list[str], Field(description="Only these; none: all in the file")] = []
-
-
-EvaluationSet = Annotated[Tatoeba | MultiWay, Field(discriminator="kind")]
-
-
-@stage(task_run_name="evaluate-{name}")
-def evaluate_encoder(store: Store, name: str, encoder: EncoderReference, tests: EvaluationSet) -> Artifact:
-    """Score an encoder on one set: accuracy of finding translations, and xsim (LASER's similarity error).
+    Args:
+        store: where the result is kept.
+        name: what the encoder is called.
+        encoder: which encoder.
+        tests: which set.
+        partner: the encoder of the pivot's (English) side, in the same space; None: the same encoder.
 
     Raises:
         ConfigError: if the set's files are missing or not what they should be.
@@ -59,79 +44,62 @@ def evaluate_encoder(store: Store, name: str, encoder: EncoderReference, tests: 
         "evaluate_encoder",
         VERSION,
         tests,
-        (files, encoder.fingerprint),
+        (files, _targets(store, tests), encoder.fingerprint, partner.fingerprint if partner else ""),
         (Slot("evaluation", f"{name}/{tests.kind}"),),
-        partial(_evaluate, store.bare(), encoder),
-        frozenset({"path"}),
+        partial(_evaluate, store.bare(), encoder, partner),
+        PLACES,
     )
     return store.make(job)
 
 
-def _evaluate(
+def _targets(store: Store, tests: EvaluationSet) -> tuple[Source, ...]:
+    path = getattr(tests, "target_path", None)
+    return tuple(list_sources(store, path, f"sets.{tests.kind}.target_path")) if path else ()
+
+
+def _evaluate(  # noqa: PLR0913, PLR0917 - what a computation gets, and two encoders
     store: Store,
-    reference: EncoderReference,
+    encoder: EncoderReference,
+    partner: EncoderReference | None,
     _: Tally,
-    tests: Tatoeba | MultiWay,
+    tests: EvaluationSet,
     files: list[SourceFile],
-    __: str,
+    targets: list[SourceFile],
+    fingerprint: str,
+    partner_fingerprint: str,
 ) -> Iterator[tuple[str, list[bytes]]]:
-    encoder = reference.load(store)
-    pairs = _tatoeba(files) if isinstance(tests, Tatoeba) else _multiway(files, tests)
-    results = []
-    for language, sources, targets in pairs:
-        x, y = encoder.encode(sources), encoder.encode(targets)
-        by_margin, by_cosine = retrieval_accuracy(x, y, "ratio"), retrieval_accuracy(x, y, "absolute")
-        results.append(
-            {
-                "language": language,
-                "sentences": len(sources),
-                "accuracy_cosine": round(100 * by_cosine.mean, 2),
-                "accuracy_margin": round(100 * by_margin.mean, 2),
-                "xsim": round(100 * xsim(x, y, sources, targets), 2),
-            }
-        )
-        _logger.info("evaluate %s: %s", tests.kind, results[-1])
-    yield "evaluation.json", [json.dumps(summary(tests.kind, results), indent=1, ensure_ascii=False).encode()]
+    languages = encoder.load(store)
+    sides = Sides(languages.encode, partner.load(store).encode if partner else languages.encode)
+    if getattr(tests, "matrix", False):
+        sides = sides.remembering()
+    read = [(file.source.name, _bytes(file)) for file in [*files, *targets]]
+    rows = list(_told(rows_of(tests, read, sides), tests.kind))
+    if not rows:
+        raise ConfigError(f"sets.{tests.kind}: there is nothing to evaluate in it")
+    outcome = Outcome.of(
+        rows,
+        kind=tests.kind,
+        title=_title(tests, [file.source.name for file in files]),
+        settings=tests.model_dump(mode="json", exclude={"kind", *PLACES}),
+        encoder=fingerprint,
+        partner=partner_fingerprint,
+        matrix=matrix_of(tests, read, sides),
+    )
+    yield from outcome.files()
 
 
-def summary(kind: str, results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put the means over all languages beside the results: percent, xsim as an error, accuracy of both directions."""
-    if not results:
-        raise ConfigError(f"sets.{kind}: there is nothing to evaluate in it")
-    means = {
-        f"mean_{name}": round(sum(one[name] for one in results) / len(results), 2)
-        for name in ("accuracy_cosine", "accuracy_margin", "xsim")
-    }
-    return {"set": kind, "languages": len(results), **means, "results": results}
+def _title(tests: EvaluationSet, names: list[str]) -> str:
+    """Return what people call a set: one file may be the source of several."""
+    some = [f"{len(tests.languages)} languages"] if tests.languages else []
+    return " ".join([tests.kind, *names[: len(names) == 1], *some])
 
 
-def _tatoeba(files: list[SourceFile]) -> Iterator[tuple[str, list[str], list[str]]]:
-    by_name = {file.source.name: file for file in files}
-    for name in sorted(by_name):
-        parts = name.split(".")
-        if len(parts) == 3 and parts[0] == "tatoeba" and parts[1] == f"{parts[2]}-eng":
-            english = by_name.get(f"tatoeba.{parts[1]}.eng")
-            if english is None:
-                raise ConfigError(f"sets.tatoeba: {name} has no tatoeba.{parts[1]}.eng beside it")
-            yield parts[2], _lines(by_name[name]), _lines(english)
-
-
-def _lines(file: SourceFile) -> list[str]:
+def _bytes(file: SourceFile) -> bytes:
     with file.open() as stream:
-        return stream.read().decode("utf-8").rstrip("\n").split("\n")
+        return stream.read()
 
 
-def _multiway(files: list[SourceFile], tests: MultiWay) -> Iterator[tuple[str, list[str], list[str]]]:
-    with files[0].open() as stream:
-        data = io.BytesIO(stream.read())
-    is_tsv = files[0].source.name.endswith(".tsv")
-    frame = pl.read_csv(data, separator="\t", quote_char=None) if is_tsv else pl.read_parquet(data)
-    if missing := sorted({"idx", "lang", "text"} - set(frame.columns)):
-        raise ConfigError(f"sets.multiway.path: the file has no column {', '.join(missing)}")
-    pivot = frame.filter(pl.col("lang") == tests.pivot).select("idx", pivot="text")
-    if pivot.is_empty():
-        raise ConfigError(f"sets.multiway.pivot: {tests.pivot} is not in the file")
-    for (language,), rows in frame.sort("lang", "idx").group_by(["lang"], maintain_order=True):
-        if language != tests.pivot and (not tests.languages or language in tests.languages):
-            both = rows.join(pivot, on="idx", maintain_order="left")
-            yield cast("str", language), both["text"].to_list(), both["pivot"].to_list()
+def _told(rows: Iterator[Row], kind: str) -> Iterator[Row]:
+    for row in rows:
+        _logger.info("evaluate %s: %s", kind, row.flat())
+        yield row

@@ -7,6 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from encoder.checkpoint import FINER, VOCABULARY
 from encoder.vocabulary import VocabularyConfig, balanced_quota
 from encoder.vocabulary import train_vocabulary as train
 from storage.errors import ConfigError
@@ -36,6 +37,9 @@ def _train(_: Tally, config: VocabularyConfig, bitext: list[Rows]) -> Iterator[t
     sample = balanced_sample(pa.concat_tables(part.read() for part in bitext), quota)
     sentences = (str(text) for text in sample["text"])
     try:
-        yield "vocabulary.model", [train(sentences, config)]
+        vocabulary = train(sentences, config)
     except ValueError as error:
         raise ConfigError(f"vocabulary.size: {error}; ask for fewer, or give more bitext") from error
+    yield VOCABULARY, [vocabulary.model]
+    if vocabulary.finer is not None:
+        yield FINER, [vocabulary.finer]

@@ -34,7 +34,7 @@ def translated(english: list[str]) -> list[str]:
 @pytest.fixture(scope="session")
 def vocabulary() -> Vocabulary:
     english = sentences(500, 0)
-    return Vocabulary(train_vocabulary(english + translated(english), VocabularyConfig(size=120)))
+    return train_vocabulary(english + translated(english), VocabularyConfig(size=120))
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from encoder.bilstm import BiLstmConfig, BiLstmModel, Decoder, draw_weights
+from encoder.bilstm import BiLstmConfig, BiLstmModel, draw_weights
 from encoder.vocabulary import EOS, PAD, Ragged
 
-CONFIG = BiLstmConfig(
-    layers=2, hidden=10, embedding=6, decoder_hidden=12, decoder_out_embedding=5, language_embedding=3
-)
+CONFIG = BiLstmConfig(layers=2, hidden=10, embedding=6)
 
 
 def model() -> BiLstmModel:
@@ -45,23 +43,6 @@ def test_weights_are_drawn_as_lasers_are() -> None:
     assert not model().embedding.weight[PAD].any()
 
 
-def test_the_decoder_sees_the_vector_and_the_language_at_every_step_and_no_future_word() -> None:
-    decoder = Decoder(CONFIG, 30, 2)
-    draw_weights(decoder, torch.Generator().manual_seed(2))
-    vectors, tokens = (
-        torch.randn(2, 20, generator=torch.Generator().manual_seed(3)),
-        torch.tensor([[2, 5, 6], [2, 7, 8]]),
-    )
-    scores = decoder(vectors, tokens, 0)
-    assert scores.shape == (2, 3, 30)
-    assert not torch.allclose(scores, decoder(vectors, tokens, 1))
-    later = tokens.clone()
-    later[:, 2] = 9
-    changed = decoder(vectors, later, 0)
-    torch.testing.assert_close(changed[:, :2], scores[:, :2])
-    assert not torch.allclose(changed[:, 2], scores[:, 2])
-
-
 def test_the_encoder_is_torchs_bidirectional_lstm() -> None:
     made = model()
     theirs = torch.nn.LSTM(6, 10, 2, batch_first=True, bidirectional=True)
@@ -72,3 +53,12 @@ def test_the_encoder_is_torchs_bidirectional_lstm() -> None:
     tokens = torch.tensor([[5, 6, 7, EOS]])
     wanted = theirs(made.embedding(tokens))[0].amax(1)
     torch.testing.assert_close(made(tokens, torch.tensor([4])), wanted)
+
+
+def test_what_is_stored_is_what_is_read() -> None:
+    config = CONFIG.model_copy(update={"storage": "float32"})
+    before = BiLstmModel(config, 30)
+    draw_weights(before, torch.Generator().manual_seed(4))
+    after = BiLstmModel.from_tensors(config, before.tensors())
+    assert all(torch.equal(a, b) for a, b in zip(before.tensors().values(), after.tensors().values(), strict=True))
+    assert not any(weight.requires_grad for weight in after.parameters())

@@ -5,9 +5,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from encoder.checkpoint import CONFIG, FILES, VOCABULARY, WEIGHTS, pack, unpack
+from encoder.checkpoint import CONFIG, FINER, NEEDED, VOCABULARY, WEIGHTS, pack, pack_model, unpack
 from encoder.inference import Encoder
 from encoder.registry import load_encoder
+from encoder.static import StaticConfig, StaticModel
 from encoder.vocabulary import VocabularyConfig, train_vocabulary
 
 TEXTS = ["the old dog sees a new cat", "", "moon"]
@@ -16,7 +17,7 @@ TEXTS = ["the old dog sees a new cat", "", "moon"]
 def test_packing_and_unpacking_changes_nothing(encoder: Encoder) -> None:
     files = pack(encoder)
     copy = unpack(files)
-    assert tuple(files) == FILES
+    assert tuple(files) == NEEDED
     assert pack(copy) == files
     assert copy.fingerprint == encoder.fingerprint
     assert copy.encode(TEXTS).tobytes() == encoder.encode(TEXTS).tobytes()
@@ -28,7 +29,7 @@ def test_a_changed_setting_changes_the_fingerprint(encoder: Encoder) -> None:
     assert changed.fingerprint != encoder.fingerprint
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", NEEDED)
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\x80\x04]." * 40], ids=["missing", "empty", "cut", "other"])
 def test_missing_and_broken_files_are_named(encoder: Encoder, name: str, content: bytes | None) -> None:
     files = pack(encoder)
@@ -39,6 +40,24 @@ def test_missing_and_broken_files_are_named(encoder: Encoder, name: str, content
         unpack(broken)
 
 
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("dimension", [7, 8])
+def test_two_vocabularies_travel_together_in_every_storage(storage: str, dimension: int) -> None:
+    vocabulary = train_vocabulary(TEXTS * 20, VocabularyConfig(size=30, finer=25))
+    model = StaticModel.initial(StaticConfig(dimension=dimension, storage=storage), vocabulary.size, 3)
+    files = pack_model(model, vocabulary, 40)
+    assert FINER in files
+    copy = unpack(files)
+    assert pack(copy) == files
+    assert copy.fingerprint != unpack(files | {FINER: files[VOCABULARY], VOCABULARY: files[FINER]}).fingerprint
+    tolerance = {"float32": 0, "float16": 1e-4, "int8": 2e-3, "int4": 3e-2}[storage]
+    assert (copy.model.table - model.table).abs().max() <= tolerance
+    with pytest.raises(ValueError, match="SentencePiece"):
+        unpack(files | {FINER: b"nothing"})
+    with pytest.raises(ValueError, match="subwords"):
+        unpack({name: data for name, data in files.items() if name != FINER})
+
+
 def test_weights_of_another_shape_are_refused(encoder: Encoder) -> None:
     files = pack(encoder)
     other = files[CONFIG].replace(b'"dimension": 200', b'"dimension": 201').replace(b'"hidden": 256', b'"hidden": 255')
@@ -47,7 +66,7 @@ def test_weights_of_another_shape_are_refused(encoder: Encoder) -> None:
 
 
 def test_a_vocabulary_of_another_size_is_refused(encoder: Encoder) -> None:
-    smaller = train_vocabulary(["the cat sees a dog"] * 20, VocabularyConfig(size=25))
+    smaller = train_vocabulary(["the cat sees a dog"] * 20, VocabularyConfig(size=25)).model
     with pytest.raises(ValueError, match="subwords"):
         unpack(pack(encoder) | {VOCABULARY: smaller})
 

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from encoder.evaluation import best_partners, nearest, retrieval_accuracy, xsim
+from encoder.evaluation import (
+    best_partners,
+    mutual_partners,
+    nearest,
+    retrieval_accuracy,
+    retrieval_correct,
+    xsim,
+    xsim_correct,
+)
 from encoder.inference import unit_rows
 
 
@@ -17,6 +25,42 @@ def test_nearest_is_a_full_sort_and_lower_rows_win_ties() -> None:
     columns, cosines = nearest(x, y, 4)
     np.testing.assert_array_equal(columns, np.argsort(-(x @ y.T), axis=1, kind="stable")[:, :4])
     assert (np.diff(cosines, axis=1) <= 0).all()
+
+
+def test_nearest_to_a_zero_row_are_the_first_rows() -> None:
+    y = vectors(9, 2)
+    columns, cosines = nearest(np.zeros((3, 8), np.float32), y, 4)
+    np.testing.assert_array_equal(columns, [[0, 1, 2, 3]] * 3)
+    assert not cosines.any()
+
+
+def test_what_is_no_number_is_never_nearer_than_a_number() -> None:
+    y = vectors(6, 2)
+    y[[0, 3, 4]] = np.nan
+    columns, _ = nearest(vectors(5, 3), y, 4)
+    assert sorted(set(columns[:, :3].ravel().tolist())) == [1, 2, 5]
+    assert nearest(np.full((2, 8), np.nan, np.float32), y, 4)[0].shape == (2, 4)
+
+
+@pytest.mark.parametrize("margin", ["ratio", "distance", "absolute"])
+def test_both_directions_at_once_are_each_direction_alone(margin: str) -> None:
+    x, y = vectors(60, 3), vectors(45, 4)
+    forward, backward = mutual_partners(x, y, margin)
+    np.testing.assert_array_equal(forward, best_partners(x, y, margin))
+    np.testing.assert_array_equal(backward, best_partners(y, x, margin))
+
+
+def test_the_shares_are_means_of_what_is_right_row_by_row() -> None:
+    x, y = vectors(60, 3), vectors(60, 3)
+    y[::3] = vectors(20, 7)
+    texts = [str(row % 50) for row in range(60)]
+    correct = xsim_correct(x, y, texts, texts)
+    assert 0 < correct.mean() < 1
+    assert xsim(x, y, texts, texts) == pytest.approx(1 - correct.mean())
+    forward, backward = retrieval_correct(x, y, "ratio")
+    found = retrieval_accuracy(x, y, "ratio")
+    assert (found.forward, found.backward) == (forward.mean(), backward.mean())
+    assert forward[1::3].mean() > forward[::3].mean()
 
 
 @pytest.mark.parametrize("margin", ["ratio", "distance", "absolute"])

@@ -23,19 +23,19 @@ def rows_of(tokens: Ragged) -> list[list[int]]:
 
 def test_equal_sentences_give_equal_bytes() -> None:
     config = VocabularyConfig(size=40)
-    assert train_vocabulary(SENTENCES, config) == train_vocabulary(iter(SENTENCES), config)
+    assert train_vocabulary(SENTENCES, config).model == train_vocabulary(iter(SENTENCES), config).model
 
 
 @pytest.mark.parametrize("lower_case", [True, False], ids=["fold", "keep"])
 def test_lower_case_folds_case(*, lower_case: bool) -> None:
-    vocabulary = Vocabulary(train_vocabulary(SENTENCES, VocabularyConfig(size=40, lower_case=lower_case)))
+    vocabulary = train_vocabulary(SENTENCES, VocabularyConfig(size=40, lower_case=lower_case))
     upper, lower = rows_of(vocabulary.encode(["THE river", "the river"]))
     assert (upper == lower) is lower_case
 
 
 def test_only_the_sample_is_read() -> None:
     config = VocabularyConfig(size=40, sample_sentences=len(SENTENCES))
-    assert train_vocabulary([*SENTENCES, "zzzz " * 50], config) == train_vocabulary(SENTENCES, config)
+    assert train_vocabulary([*SENTENCES, "zzzz " * 50], config).model == train_vocabulary(SENTENCES, config).model
 
 
 def test_too_few_subwords_is_a_value_error() -> None:
@@ -88,3 +88,19 @@ def test_quota_never_asks_for_more_than_there_is(counts: dict[str, int], total: 
 def test_quota_favours_the_small() -> None:
     assert balanced_quota({"big": 1_000_000, "small": 10_000}, 1100, 0.5) == {"big": 1000, "small": 100}
     assert balanced_quota({"big": 1_000_000, "small": 10}, 1100, 0) == {"big": 1090, "small": 10}
+
+
+def test_a_sentence_is_read_in_both_vocabularies() -> None:
+    both = train_vocabulary(SENTENCES, VocabularyConfig(size=40, finer=30))
+    first, second = Vocabulary(both.model), Vocabulary(both.finer)
+    texts = [*SENTENCES[:5], "", "?"]
+    wanted = [
+        [*one, *(other + first.size)]
+        for one, other in zip(rows(first.encode(texts)), rows(second.encode(texts)), strict=True)
+    ]
+    assert [list(one) for one in rows(both.encode(texts))] == wanted
+    assert both.size == first.size + second.size == 70
+
+
+def rows(tokens: Ragged) -> list[np.ndarray]:
+    return np.split(tokens.ids, tokens.offsets[1:-1])

@@ -27,7 +27,7 @@ from encoder.bitext import Bitext
 from encoder.checkpoint import pack
 from encoder.static import StaticConfig
 from encoder.training import TrainingConfig, train
-from encoder.vocabulary import Vocabulary, VocabularyConfig, train_vocabulary
+from encoder.vocabulary import VocabularyConfig, train_vocabulary
 from flows.build_corpus import build_corpus
 from flows.cli import app
 from flows.config import CorpusConfig
@@ -174,7 +174,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     with (SAMPLES / "seed" / "seed.tsv").open("rb") as file:
         pairs = next(read_bitext(file, "seed.tsv", BitextSource(path="seed.tsv")))
     texts = pairs["source"].to_pylist() + pairs["target"].to_pylist()
-    vocabulary = Vocabulary(train_vocabulary(texts, VocabularyConfig(size=2000)))
+    vocabulary = train_vocabulary(texts, VocabularyConfig(size=2000))
     bitext: list[Bitext] = list(by_languages(pairs))
     training = train(TrainingConfig(architecture=StaticConfig(dimension=64), steps=150), vocabulary, bitext)
     for _ in training:

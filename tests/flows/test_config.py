@@ -15,6 +15,7 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ValidationError
 
 from flows.build_corpus import build_corpus, in_order, language_pairs
+from flows.compare_encoders import CompareEncodersConfig, compare_encoders
 from flows.config import CorpusConfig, Crawl, EvaluateEncoderConfig, RemoveConfig, TrainEncoderConfig
 from flows.evaluate_encoder import evaluate_encoder
 from flows.train_encoder import train_encoder
@@ -22,7 +23,7 @@ from flows.train_encoder import train_encoder
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = Path(__file__).with_name("settings.txt")
 PACKAGES = ("flows", "tasks", "encoder", "storage")
-CONFIGS = (CorpusConfig, TrainEncoderConfig, EvaluateEncoderConfig, RemoveConfig)
+CONFIGS = (CorpusConfig, TrainEncoderConfig, EvaluateEncoderConfig, CompareEncodersConfig, RemoveConfig)
 
 
 def models_in(kind):
@@ -71,7 +72,7 @@ def test_settings_are_frozen_and_refuse_unknown_names(config):
         assert model.model_config.get("extra") == "forbid", model
 
 
-@pytest.mark.parametrize("flow", [build_corpus, train_encoder, evaluate_encoder])
+@pytest.mark.parametrize("flow", [build_corpus, train_encoder, evaluate_encoder, compare_encoders])
 def test_prefect_makes_a_form_of_the_settings(flow: Flow[Any, Any]):
     schema = parameter_schema(flow.fn)
     assert list(schema.properties) == ["config"]
@@ -139,6 +140,7 @@ def test_every_entrypoint_is_a_flow_in_a_module(deployments):
         "build-corpus",
         "train-encoder",
         "evaluate-encoder",
+        "compare-encoders",
         "remove-documents",
     }
 
@@ -149,6 +151,7 @@ def test_the_parameters_of_every_deployment_are_settings_of_its_flow(deployments
         "remove-documents": RemoveConfig,
         "train-encoder": TrainEncoderConfig,
         "evaluate-encoder": EvaluateEncoderConfig,
+        "compare-encoders": CompareEncodersConfig,
     }
     for one in deployments:
         asked = {"hosts": ["example.org"]} if one["name"] == "remove-documents" else {}  # what the form asks for

@@ -19,7 +19,7 @@ from storage.snapshots import latest
 from storage.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
-DEPLOYMENTS = {"build-corpus", "train-encoder", "evaluate-encoder", "remove-documents"}
+DEPLOYMENTS = {"build-corpus", "train-encoder", "evaluate-encoder", "compare-encoders", "remove-documents"}
 HOST = "www.harbour-lantern.example"  # one of the sample web's
 
 

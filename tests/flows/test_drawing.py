@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from flows.drawing import PANELS, ROWS, as_data_url, count_margins, margin_plot, margins_of
+from flows.drawing import PANELS, ROWS, count_margins, margin_plot, margins_of
+from flows.pictures import data_url
 from storage.jobs import Job, Slot
 from storage.schemas import empty
 
@@ -131,6 +132,6 @@ def test_names_are_text_and_nothing_else():
 
 def test_a_picture_fits_into_a_url():
     svg = margin_plot({"deu_Latn-eng_Latn": np.array([1.1, 1.2, 1.3])}, 1.15)
-    kind, _, data = as_data_url(svg).partition(",")
+    kind, _, data = data_url(svg.encode()).partition(",")
     assert kind == "data:image/svg+xml;base64"
     assert base64.b64decode(data, validate=True).decode() == svg

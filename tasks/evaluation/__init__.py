@@ -1,0 +1,1 @@
+"""Pure: published tests of sentence encoders, from vectors and texts to scores."""
