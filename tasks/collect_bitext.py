@@ -23,7 +23,7 @@ def collect_bitext(store: Store, partition: str, bitext: BitextSource) -> Datase
     """Bring one source of parallel text into the store, as a table of the `bitext` schema.
 
     Raises:
-        ConfigError: if the files are missing, lack a column or are not aligned.
+        ConfigError: if the files are missing, damaged or empty, lack a column or are not aligned.
     """
     files = list_sources(store, bitext.path, "bitext.path")
     if bitext.target_path:
@@ -34,15 +34,23 @@ def collect_bitext(store: Store, partition: str, bitext: BitextSource) -> Datase
 
 
 def _collect(_: Tally, bitext: BitextSource, files: list[SourceFile]) -> Iterator[tuple[str, pa.Table]]:
+    rows = 0
     try:
-        if bitext.target_path:
-            with files[0].open() as source, files[1].open() as target:
-                for table in read_aligned(source, target, bitext):
-                    yield "bitext", table
-            return
-        for file in files:
-            with file.open() as stream:
-                for table in read_bitext(stream, file.source.name, bitext):
-                    yield "bitext", table
+        for table in _read(bitext, files):
+            rows += table.num_rows
+            yield "bitext", table
     except ValueError as error:
         raise ConfigError(f"bitext: {error}") from error
+    if not rows:
+        wanted = f" with {', '.join(bitext.where)} as wanted" if bitext.where else ""
+        raise ConfigError(f"bitext: {bitext.path} has no pair of sentences{wanted}; an empty side is no sentence")
+
+
+def _read(bitext: BitextSource, files: list[SourceFile]) -> Iterator[pa.Table]:
+    if bitext.target_path:
+        with files[0].open() as source, files[1].open() as target:
+            yield from read_aligned(source, target, bitext)
+        return
+    for file in files:
+        with file.open() as stream:
+            yield from read_bitext(stream, file.source.name, bitext)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import itertools
+import zlib
 from collections.abc import Iterator
 from typing import IO, Annotated, BinaryIO, Self, cast
 
@@ -52,44 +53,54 @@ class BitextSource(Settings):
 def read_bitext(stream: BinaryIO, name: str, source: BitextSource) -> Iterator[pa.Table]:
     """Yield the pairs of one Parquet or TSV file, in order, as tables of the `bitext` schema.
 
-    Empty sides are left out. A TSV file has a header line.
+    Pairs with an empty side, or without a language, are left out. A TSV file has a header line.
 
     Raises:
-        ValueError: if the file is neither, or lacks a column.
+        ValueError: if the file is neither, is damaged, or lacks a column.
     """
     lower = name.lower()
-    batches: Iterator[pl.DataFrame]
-    if lower.endswith(".parquet"):
-        file = pq.ParquetFile(stream)
-        _need(source, file.schema_arrow.names, name)
-        batches = (cast("pl.DataFrame", pl.from_arrow(batch)) for batch in file.iter_batches(_BATCH))
-    elif lower.endswith((".tsv", ".tsv.gz")):
-        data = gzip.decompress(stream.read()) if lower.endswith(".gz") else stream.read()
-        frame = pl.read_csv(data, separator="\t", quote_char=None, infer_schema=False)
-        _need(source, frame.columns, name)
-        batches = iter([frame])
-    else:
+    if not lower.endswith((".parquet", ".tsv", ".tsv.gz")):
         raise ValueError(f"{name}: bitext is .parquet, .tsv or .tsv.gz, or two text files (path and target_path)")
-    for batch in batches:
-        yield _shaped(batch, source)
+    try:
+        for batch in _parquet(stream) if lower.endswith(".parquet") else _tsv(stream, lower):
+            _need(source, batch.columns, name)
+            yield _shaped(batch, source)
+    except (pl.exceptions.PolarsError, pa.ArrowInvalid, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{name} cannot be read: {str(error).partition(chr(10))[0]}") from error
+
+
+def _parquet(stream: BinaryIO) -> Iterator[pl.DataFrame]:
+    file = pq.ParquetFile(stream)
+    yield cast("pl.DataFrame", pl.from_arrow(file.schema_arrow.empty_table()))
+    for batch in file.iter_batches(_BATCH):
+        yield cast("pl.DataFrame", pl.from_arrow(batch))
+
+
+def _tsv(stream: BinaryIO, name: str) -> Iterator[pl.DataFrame]:
+    data = gzip.decompress(stream.read()) if name.endswith(".gz") else stream.read()
+    yield pl.read_csv(data, separator="\t", quote_char=None, infer_schema=False)
 
 
 def read_aligned(source_stream: IO[bytes], target_stream: IO[bytes], source: BitextSource) -> Iterator[pa.Table]:
     """Yield the pairs of two line-aligned UTF-8 files, as Moses has them.
 
     Raises:
-        ValueError: if one file has more lines than the other.
+        ValueError: if one file has more lines than the other, or is not UTF-8.
     """
-    sides = [io.TextIOWrapper(cast("BinaryIO", side), "utf-8", newline="\n") for side in (source_stream, target_stream)]
-    lines = itertools.zip_longest(*sides)
+    lines = itertools.zip_longest(_lines(source_stream, source.path), _lines(target_stream, str(source.target_path)))
     while batch := list(itertools.islice(lines, _BATCH)):
         if any(None in pair for pair in batch):
             raise ValueError(f"{source.path} and {source.target_path} do not have the same number of lines")
-        columns = {
-            source.source_column: [left.rstrip("\r\n") for left, _ in batch],
-            source.target_column: [right.rstrip("\r\n") for _, right in batch],
-        }
+        columns = {source.source_column: [one for one, _ in batch], source.target_column: [one for _, one in batch]}
         yield _shaped(pl.DataFrame(columns), source)
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[str]:
+    try:
+        for line in io.TextIOWrapper(cast("BinaryIO", stream), "utf-8", newline="\n"):
+            yield line.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} is not UTF-8: {error.reason}") from error
 
 
 def _need(source: BitextSource, columns: list[str], name: str) -> None:
@@ -97,7 +108,10 @@ def _need(source: BitextSource, columns: list[str], name: str) -> None:
     needed |= set() if source.source_language else {source.source_language_column}
     needed |= set() if source.target_language else {source.target_language_column}
     if missing := sorted(needed - set(columns)):
-        raise ValueError(f"{name} has no column {', '.join(missing)}; it has {', '.join(columns)}")
+        raise ValueError(
+            f"{name} has no column {', '.join(missing)}; it has {', '.join(columns)}. The first line of a TSV file names "
+            "its columns; source_language and target_language may be set for all rows instead"
+        )
 
 
 def _shaped(frame: pl.DataFrame, source: BitextSource) -> pa.Table:
@@ -110,8 +124,8 @@ def _shaped(frame: pl.DataFrame, source: BitextSource) -> pa.Table:
         "target_language": pl.lit(source.target_language)
         if source.target_language
         else pl.col(source.target_language_column),
-        "source": pl.col(source.source_column).str.strip_chars(),
-        "target": pl.col(source.target_column).str.strip_chars(),
+        "source": pl.col(source.source_column).cast(pl.String).str.strip_chars(),
+        "target": pl.col(source.target_column).cast(pl.String).str.strip_chars(),
     }
-    shaped = frame.select(**sides).filter((pl.col("source") != "") & (pl.col("target") != ""))
+    shaped = frame.select(**sides).filter(pl.all_horizontal(pl.col(*sides) != ""))
     return conform("bitext", shaped.to_arrow())
