@@ -31,8 +31,9 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $(READY)
 
-bench: $(READY)   # make bench WMT_NEWS=wmt_news.parquet CONFIG=two_crawls.yaml; each script says what it needs
+bench: $(READY)   # make bench WMT_NEWS=wmt_news.parquet LASER_ENCODERS=site-packages CONFIG=two_crawls.yaml; each script says what it needs
 	$(BIN)/python benchmarks/mining_quality.py $(WMT_NEWS)
+	$(BIN)/python benchmarks/embedding.py $(WMT_NEWS) --laser-encoders $(LASER_ENCODERS)
 	$(BIN)/python benchmarks/object_store.py
 	$(BIN)/python benchmarks/overhead.py $(CONFIG) --workdir bench/overhead
 	$(BIN)/python benchmarks/incremental.py $(CONFIG) --workdir bench/incremental

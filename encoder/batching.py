@@ -45,13 +45,6 @@ class Batch:
     group: int
 
 
-def exact_length_batches(lengths: Rows, rows: int) -> Iterator[Rows]:
-    """Cut all rows into batches of one exact length each and of `rows` rows at most, shortest first."""
-    order = np.argsort(lengths, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
-        yield from (group[begin : begin + rows] for begin in range(0, len(group), rows))
-
-
 def language_weights(bounds: Rows, exponent: float) -> npt.NDArray[np.float64]:
     """Chance of every group, in proportion to its number of pairs to the power `exponent`."""
     weights = np.diff(bounds).astype(np.float64) ** exponent

@@ -15,7 +15,7 @@ from encoder.architectures import Model
 from encoder.precision import Precision, Runner, find_device
 from encoder.vocabulary import Vocabulary
 
-SENTENCES_AT_ONCE = 20_000  # bounds the memory for token ids; twice LASER's buffer, so that batches are full
+SENTENCES_AT_ONCE = 65_536  # bounds the memory for token ids; the more, the less of a batch is dummies
 
 
 @runtime_checkable

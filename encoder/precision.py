@@ -22,7 +22,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 COLUMN_TOKENS = 16_384  # 130 MB for the states of two layers of LASER's size, per thread
 CPU_TOKENS = 512
-GPU_TOKENS = 32_768
+GPU_TOKENS = 16_384
 GPU_STEP = 8  # lengths are rounded up to a multiple of this, as tensor cores like them, so that batches are full
 
 
@@ -47,7 +47,7 @@ class ColumnRunner:
         def work(batch: Batch) -> None:
             vectors[batch.rows] = self.lstm(*padded(tokens, batch))[-len(batch.rows) :].numpy()
 
-        on_one_thread_each(work, column_batches(tokens.lengths + 1, self.lstm.widths, COLUMN_TOKENS))
+        on_one_thread_each(work, column_batches(tokens.lengths + 1, self.lstm.speeds, COLUMN_TOKENS))
         return vectors
 
 
@@ -94,17 +94,21 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"there is no device {name!r}: it is auto, cpu, cuda, or cuda: and a number") from error
-    if device.type not in {"cpu", "cuda"} or (device.type == "cuda" and not torch.cuda.is_available()):
+    number = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type not in {"cpu", "cuda"} or (device.index or 0) >= number:
         raise ValueError(f"there is no device {name!r} here")
     return device
 
 
 def offered(device: torch.device, *, int8: bool) -> tuple[Precision, ...]:
-    """Precisions of a network: half numbers need a GPU, int8 a CPU and an architecture that has it."""
+    """Precisions of a network: float16 needs a GPU, int8 a CPU and an architecture that has it.
+
+    bfloat16 on a CPU is what oneDNN computes, with instructions for it or, slower than float32, without.
+    """
     if device.type == "cuda":
         return ("float32", "bfloat16", "float16")
-    half: tuple[Precision, ...] = ("bfloat16",) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ()  # noqa: SLF001
-    return ("float32", *half, *(("int8",) if int8 else ()))
+    half = torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
+    return ("float32", *(("bfloat16",) if half else ()), *(("int8",) if int8 else ()))
 
 
 def check_precision(precision: str, offers: Collection[Precision], what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,17 +24,24 @@ class Batch:
     places: int
 
 
-def column_batches(lengths: Rows, widths: Sequence[int], tokens: int) -> list[Batch]:
-    """Cut sentences into batches of one of the widths each, for models to which both width and length say nothing.
+def column_batches(lengths: Rows, speeds: Mapping[int, float], tokens: int) -> list[Batch]:
+    """Cut sentences into batches of a few widths, for models to which neither width nor length says anything.
 
-    A batch is as wide as `tokens` in all allows, and the narrowest that holds what is left. Longest sentences first.
+    `speeds` are tokens per second, in any unit, by width. The width is taken that embeds most a second, with no more
+    than `tokens` in all if there is one. Longest sentences come first.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
+    before = np.concatenate([[0], np.cumsum(lengths[order])])
     batches, begin = [], 0
     while begin < len(order):
         places = int(lengths[order[begin]])
-        fitting = [width for width in widths if width * places <= tokens] or widths[:1]
-        width = next((width for width in fitting if width >= len(order) - begin), fitting[-1])
+
+        def gain(width: int, begin: int = begin, places: int = places) -> float:
+            held = int(before[min(begin + width, len(order))] - before[begin])
+            return speeds[width] * held / (width * places)
+
+        fitting = [width for width in speeds if width * places <= tokens] or [min(speeds)]
+        width = max(fitting, key=gain)
         batches.append(Batch(order[begin : begin + width][::-1], width, places))
         begin += width
     return batches

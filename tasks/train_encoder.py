@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from encoder.bitext import Bitext
 from encoder.checkpoint import FINER, VOCABULARY, pack
@@ -124,6 +125,8 @@ def _fingerprint(encoder: str) -> str:
 def _train(
     scratch: Scratch, _: Tally, config: TrainingConfig, vocabulary: Files, bitext: list[Rows], *__: str
 ) -> Iterator[tuple[str, list[bytes]]]:
+    if config.precision == "float16" and config.architecture.kind != "static" and not torch.cuda.is_available():
+        raise ConfigError("recipe.training.precision: float16 needs a GPU; bfloat16 and float32 do with a CPU")
     files = vocabulary.read()
     words = Vocabulary(files[VOCABULARY], files.get(FINER))
     prepare = partial(Training, config, words, portions_of(bitext, config.resident_pairs))

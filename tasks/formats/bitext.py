@@ -97,8 +97,9 @@ def read_aligned(source_stream: IO[bytes], target_stream: IO[bytes], source: Bit
 
 def _lines(stream: IO[bytes], name: str) -> Iterator[str]:
     try:
-        for line in io.TextIOWrapper(cast("BinaryIO", stream), "utf-8", newline="\n"):
-            yield line.rstrip("\r\n")
+        with io.TextIOWrapper(cast("BinaryIO", stream), "utf-8", newline="\n") as lines:
+            for line in lines:
+                yield line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8: {error.reason}") from error
 
@@ -109,8 +110,8 @@ def _need(source: BitextSource, columns: list[str], name: str) -> None:
     needed |= set() if source.target_language else {source.target_language_column}
     if missing := sorted(needed - set(columns)):
         raise ValueError(
-            f"{name} has no column {', '.join(missing)}; it has {', '.join(columns)}. The first line of a TSV file names "
-            "its columns; source_language and target_language may be set for all rows instead"
+            f"{name} has no column {', '.join(missing)}; it has {', '.join(columns)}. The first line of a TSV file "
+            "names its columns; source_language and target_language may be set for all rows instead"
         )
 
 

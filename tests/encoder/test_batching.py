@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from encoder.batching import (
     LanguageBatches,
     LengthBatches,
-    exact_length_batches,
     language_batches,
     language_weights,
     length_batches,
@@ -28,14 +27,6 @@ def corpus() -> Corpus:
     bounds = np.array([0, 10, 100])
     languages = (("xaa_Latn", "eng_Latn"), ("xbb_Latn", "eng_Latn"))
     return Corpus(Ragged(np.zeros(offsets[-1], np.int32), offsets), numbers[:100], numbers[100:], bounds, languages)
-
-
-@given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 7))
-def test_exact_length_batches_hold_every_row_once(lengths: list[int], rows: int) -> None:
-    numbers = np.array(lengths, np.int64)
-    batches = list(exact_length_batches(numbers, rows))
-    assert sorted(int(row) for batch in batches for row in batch) == list(range(len(lengths)))
-    assert all(len(batch) <= rows and len(set(numbers[batch].tolist())) == 1 for batch in batches)
 
 
 def test_language_batches_stay_inside_languages_and_do_not_repeat(corpus: Corpus) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from encoder.bilstm import BiLstmConfig, BiLstmModel, draw_weights
-from encoder.columns import WIDTHS, ColumnLstm
+from encoder.columns import SPEEDS, ColumnLstm
 
 
 def lstm(hidden: int, *, int8: bool = False) -> tuple[BiLstmModel, ColumnLstm]:
@@ -39,10 +39,10 @@ def test_whole_numbers_are_close() -> None:
 @pytest.mark.parametrize("hidden", [16, 33, 128])
 def test_every_width_in_use_and_every_place_gives_the_same_bits(hidden: int, kind: str) -> None:
     _, columns = lstm(hidden, int8=kind == "int8")
-    assert columns.widths[-1] == WIDTHS[-1]
+    assert max(columns.speeds) == max(SPEEDS)
     tokens, lengths = batch(96, 11)
     whole = columns(tokens, lengths)
-    for width in columns.widths:
+    for width in columns.speeds:
         for begin in {0, min(5, 96 - width), 96 - width}:
             rows = slice(begin, begin + width)
             places = int(lengths[rows].max())

@@ -11,18 +11,28 @@ from encoder.vocabulary import EOS, PAD, Ragged
 LENGTHS = st.lists(st.integers(1, 700), max_size=300).map(lambda lengths: np.array(lengths, np.int64))
 
 
-@given(lengths=LENGTHS, widths=st.sampled_from([(8, 32, 96), (96,), (4, 16)]), tokens=st.integers(100, 20_000))
-def test_columns_hold_every_sentence_once_and_fit(lengths: np.ndarray, widths: tuple[int, ...], tokens: int) -> None:
-    batches = column_batches(lengths, widths, tokens)
+SPEEDS = st.sampled_from([{8: 0.25, 32: 0.8, 96: 1.0}, {96: 1.0}, {4: 1.0, 16: 1.0}])
+
+
+@given(lengths=LENGTHS, speeds=SPEEDS, tokens=st.integers(100, 20_000))
+def test_columns_hold_every_sentence_once_and_fit(lengths: np.ndarray, speeds: dict[int, float], tokens: int) -> None:
+    batches = column_batches(lengths, speeds, tokens)
     assert sorted(np.concatenate([batch.rows for batch in batches]) if batches else []) == list(range(len(lengths)))
     for batch in batches:
-        assert batch.sentences in widths
+        assert batch.sentences in speeds
         assert len(batch.rows) <= batch.sentences
-        assert batch.sentences * batch.places <= max(tokens, widths[0] * batch.places)
+        assert batch.sentences * batch.places <= max(tokens, min(speeds) * batch.places)
         assert batch.places == lengths[batch.rows[-1]] == lengths[batch.rows].max()
         assert (np.diff(lengths[batch.rows]) >= 0).all()
-    full = [batch for batch in batches if len(batch.rows) < batch.sentences]
-    assert len(full) <= 1
+    assert sum(len(batch.rows) < batch.sentences for batch in batches) <= 1
+
+
+def test_a_width_that_would_be_padding_is_not_taken() -> None:
+    lengths = np.array([100] * 8 + [5] * 96)
+    assert [(batch.sentences, batch.places) for batch in column_batches(lengths, {8: 0.25, 96: 1.0}, 10_000)] == [
+        (8, 100),
+        (96, 5),
+    ]
 
 
 @given(lengths=LENGTHS, tokens=st.integers(1, 5000), step=st.sampled_from([1, 8]))

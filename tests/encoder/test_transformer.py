@@ -75,7 +75,7 @@ def test_the_release_of_laser3_has_this_shape() -> None:
         12,
         1024,
         4,
-        4096,
+        2048,
         "cls",
     )
     assert TransformerModel(TransformerConfig(**SMALL), 40).dimension == 12

@@ -80,7 +80,7 @@ def test_a_file_that_holds_no_settings_is_refused(babelmill, tmp_path, monkeypat
 
 def test_a_missing_file_of_settings_is_named(babelmill, tmp_path):
     assert f"cannot read {tmp_path}/none.yaml" in babelmill.refused("build", tmp_path / "none.yaml")
-    assert f"cannot read {tmp_path}" in babelmill.refused("train", tmp_path)
+    assert f"cannot read {tmp_path}/none.yaml" in babelmill.refused("train", tmp_path / "none.yaml")
 
 
 def test_a_crawl_without_files_is_refused(babelmill, asked, tmp_path):

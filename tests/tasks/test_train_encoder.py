@@ -160,6 +160,12 @@ def test_cleaning_removes_a_state_that_nobody_comes_back_to(store, tmp_path):
     assert files(store, encoder)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which can")
+def test_half_precision_without_a_gpu_is_refused(store, tmp_path):
+    with pytest.raises(ConfigError, match=r"recipe\.training\.precision: float16 needs a GPU"):
+        small.train(store, tmp_path / "text.tsv", small.CONFIG.model_copy(update={"precision": "float16"}))
+
+
 def _rows(tally, config, language, begin, end):
     numbers = [f"{language} {number}" for number in range(int(begin), int(end))]
     labels = {"source_language": [language] * len(numbers), "target_language": ["eng_Latn"] * len(numbers)}
