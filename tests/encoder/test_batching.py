@@ -4,8 +4,6 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from encoder.batching import (
     LanguageBatches,
