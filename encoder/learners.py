@@ -106,7 +106,8 @@ class Learner:
             for place, state in self._adam.state_dict()["state"].items():
                 found |= {f"adam.{place}.{name}": value for name, value in state.items()}
         if self._scaler.is_enabled():
-            found["scale"] = torch.tensor([self._scaler.get_scale()])
+            scaling = self._scaler.state_dict()
+            found["scaling"] = torch.tensor([scaling["scale"], scaling["_growth_tracker"]])
         return found
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -121,7 +122,8 @@ class Learner:
                 states.setdefault(int(place), {})[field] = value
             self._adam.load_state_dict(self._adam.state_dict() | {"state": states})
         if self._scaler.is_enabled():
-            self._scaler.load_state_dict(self._scaler.state_dict() | {"scale": float(tensors["scale"])})
+            scale, tracker = tensors["scaling"].tolist()
+            self._scaler.load_state_dict(self._scaler.state_dict() | {"scale": scale, "_growth_tracker": int(tracker)})
 
     @property
     def body(self) -> Body:

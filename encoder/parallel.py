@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import queue
 import socket
 import traceback
@@ -26,7 +27,7 @@ def run(work: Work, processes: int) -> Iterator[Any]:
     same variables, `encoder.world.Processes` meets those of other machines in the same way.
 
     Raises:
-        RuntimeError: with the trace of the process that failed.
+        Exception: what the process that failed has raised, or RuntimeError with its trace if that cannot travel.
     """
     if processes == 1:
         yield from work("cuda" if torch.cuda.is_available() else "cpu", World())
@@ -55,7 +56,7 @@ def _listen(told: Any, children: list[Any]) -> Iterator[Any]:
                 raise RuntimeError(f"a process of the training ended with {dead[0]}") from None
             continue
         if kind == "failed":
-            raise RuntimeError(value)
+            raise value
         if kind == "done":
             return
         yield value
@@ -74,11 +75,19 @@ def _child(work: Work, place: dict[str, str], told: Any) -> None:
             if rank == 0:
                 told.put(("told", value))
         world.leave()
-    except Exception:  # noqa: BLE001 - whatever it is, the parent has to hear of it
-        told.put(("failed", traceback.format_exc()))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+        told.put(("failed", _travelling(error)))
         return
     if rank == 0:
         told.put(("done", None))
+
+
+def _travelling(error: Exception) -> Exception:
+    try:
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own, a moment ago
+    except Exception:  # noqa: BLE001 - its constructor may do anything
+        return RuntimeError(traceback.format_exc())
+    return copy if isinstance(copy, Exception) else RuntimeError(traceback.format_exc())
 
 
 def _free_port() -> int:

@@ -136,7 +136,7 @@ class Training:
         """Train from where it is to the last step; the caller decides what to log, and how often."""
         config, progress, counts = self._config, self._progress, _Counts()
         begun, stream = progress.step, self._stream()
-        while progress.step < config.steps:
+        while progress.step < config.steps and not self._has_waited:
             asked = time.perf_counter()
             material, batch, held_out = next(stream)
             counts.waited += time.perf_counter() - asked
@@ -150,8 +150,6 @@ class Training:
                 progress.step, config.steps, progress.step - begun, losses.total, losses.by_kind, rate,
                 counts.pairs, counts.tokens, time.perf_counter() - counts.begun, counts.waited, seen,
             )  # fmt: skip
-            if config.validation.patience and progress.looks >= config.validation.patience:
-                return
 
     @property
     def step(self) -> int:
@@ -221,6 +219,11 @@ class Training:
         if visit == self._progress.visit and self._progress.within:
             return material, hold_out(self._loader.load(self._portions[0]()), config.validation, config.seed)[1]
         return material, None
+
+    @property
+    def _has_waited(self) -> bool:
+        patience = self._config.validation.patience
+        return bool(patience) and self._progress.looks >= patience
 
     def _judge(self, held_out: Material) -> Validation:
         seen, progress = validate(self._learner, held_out), self._progress

@@ -62,6 +62,8 @@ def validate(learner: Learner, held_out: Material) -> Validation:
         found, vectors = learner.examine(held_out, Batch(rows, (0, len(rows)), group))
         units = unit_rows(vectors.cpu().numpy())
         x, y = units[: len(rows)], units[len(rows) :]
+        if held_out.teacher is not None and held_out.teacher_rows is not None:  # a student is used beside its teacher
+            y = unit_rows(held_out.teacher[held_out.teacher_rows[corpus.targets[rows]]].astype(np.float32))
         losses.append(found.total)
         weights.append(len(rows))
         errors.append(xsim(x, y, corpus.sources[rows].astype(str).tolist(), corpus.targets[rows].astype(str).tolist()))

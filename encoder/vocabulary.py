@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,15 +18,17 @@ from pydantic import Field
 from encoder.settings import Settings
 
 PAD, UNKNOWN, BOS, EOS = 0, 1, 2, 3
+_TOO_MANY = re.compile(r"Vocabulary size too high .* value <= (\d+)")  # SentencePiece says what is possible
 MAX_SENTENCE_BYTES = 4192  # SentencePiece's own default; longer ones are left out of the training of a vocabulary
 
 
 class VocabularyConfig(Settings):
     """How subwords are learnt."""
 
-    size: Annotated[int, Field(ge=8, le=1_000_000, description="Number of subwords, with the four special ones")] = (
-        32_000
-    )
+    size: Annotated[
+        int,
+        Field(ge=8, le=1_000_000, description="Subwords, with the four special ones; fewer if the text has no more"),
+    ] = 32_000
     finer: Annotated[
         int,
         Field(
@@ -136,19 +139,18 @@ def _load(model: bytes) -> sentencepiece.SentencePieceProcessor:
 def train_vocabulary(sentences: Iterable[str], config: VocabularyConfig) -> Vocabulary:
     """Learn byte-pair subwords from the first `sample_sentences` sentences; equal input gives equal bytes.
 
-    ValueError if the sentences do not hold enough different subwords.
+    Where the sentences do not hold so many different subwords, the vocabulary is as large as it can be. ValueError if
+    it can be none.
     """
-    if not config.finer:
-        return Vocabulary(_train(sentences, config, config.size))
     sample = list(islice(sentences, config.sample_sentences))
-    return Vocabulary(*(_train(sample, config, size) for size in (config.size, config.finer)))
+    return Vocabulary(*(_train(sample, config, size) for size in (config.size, config.finer) if size))
 
 
-def _train(sentences: Iterable[str], config: VocabularyConfig, size: int) -> bytes:
+def _train(sentences: list[str], config: VocabularyConfig, size: int) -> bytes:
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=islice(sentences, config.sample_sentences),
+            sentence_iterator=iter(sentences),
             model_writer=model,
             model_type="bpe",
             vocab_size=size,
@@ -165,6 +167,9 @@ def _train(sentences: Iterable[str], config: VocabularyConfig, size: int) -> byt
             minloglevel=2,
         )
     except RuntimeError as error:
+        most = _TOO_MANY.search(str(error))
+        if most and int(most[1]) < size:
+            return _train(sentences, config, int(most[1]))
         message = f"no vocabulary of {size} subwords can be learnt from these sentences: {error}"
         raise ValueError(message) from error
     return model.getvalue()

@@ -53,7 +53,7 @@ def train(  # noqa: PLR0917 - typer makes options of them
     ] = Recipe.static,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of training; the recipe's if not given.")] = None,
     subwords: Annotated[
-        int | None, typer.Option(min=8, help="Size of the vocabulary; the recipe's if not given. Less text, fewer.")
+        int | None, typer.Option(min=8, help="Size of the vocabulary; the recipe's if not given.")
     ] = None,
     extend: Annotated[
         str | None,

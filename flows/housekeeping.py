@@ -14,7 +14,7 @@ from flows.comparison import compare
 from flows.terminal import say, show_table
 from storage.errors import ConfigError
 from storage.fingerprint import Settings
-from storage.garbage import File, Garbage, collect, find_garbage, versions_of
+from storage.garbage import File, Garbage, collect, find_garbage, list_files, versions_of
 from storage.manifest import Manifest, Reference
 from storage.records import manifests_of
 from storage.snapshots import Snapshot, corpora, latest, load
@@ -48,7 +48,8 @@ def clean(root: str, cleaning: Cleaning, hold: Hold, *, really: bool) -> Garbage
         SourceError: if a kept version is not complete, or a corpus is being built all the time.
     """
     store = Store(root)
-    _known(store, cleaning.corpus)
+    if cleaning.corpus is not None or not list_files(store, "artifacts"):  # encoders alone leave garbage, too
+        _known(store, cleaning.corpus)
     plan = partial(
         find_garbage,
         store,

@@ -39,7 +39,7 @@ def _train(_: Tally, config: VocabularyConfig, bitext: list[Rows]) -> Iterator[t
     try:
         vocabulary = train(sentences, config)
     except ValueError as error:
-        raise ConfigError(f"vocabulary.size: {error}; ask for fewer, or give more bitext") from error
+        raise ConfigError(f"vocabulary.size: {error}; ask for another size, or give more bitext") from error
     yield VOCABULARY, [vocabulary.model]
     if vocabulary.finer is not None:
         yield FINER, [vocabulary.finer]

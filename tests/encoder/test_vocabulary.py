@@ -38,9 +38,12 @@ def test_only_the_sample_is_read() -> None:
     assert train_vocabulary([*SENTENCES, "zzzz " * 50], config).model == train_vocabulary(SENTENCES, config).model
 
 
-def test_too_few_subwords_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="5000 subwords"):
-        train_vocabulary(SENTENCES, VocabularyConfig(size=5000))
+def test_a_vocabulary_is_no_larger_than_the_text_allows() -> None:
+    largest = train_vocabulary(SENTENCES, VocabularyConfig(size=5000))
+    assert 40 < largest.size < 200
+    assert train_vocabulary(SENTENCES, VocabularyConfig(size=largest.size)).model == largest.model
+    with pytest.raises(ValueError, match="8 subwords"):
+        train_vocabulary(SENTENCES, VocabularyConfig(size=8))
 
 
 @pytest.mark.parametrize("model", [b"", b"not a model"])

@@ -123,11 +123,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_there_are(babelmill):
     [
         (b"source\ttarget\na\tb\n", (), "text.tsv has no column source_language, target_language; it has source"),
         (b"Ja.\tYes.\n", ("--languages", "de-en"), "The first line of a TSV file names its columns"),
-        (b"source\ttarget\na\tb\tc\n", ("--languages", "de-en"), "text.tsv cannot be read: found more fields"),
-        (b"source\ttarget\n\xff\tb\n", ("--languages", "de-en"), "text.tsv cannot be read: invalid utf-8"),
-        (b"source\ttarget\n \tb\n", ("--languages", "de-en"), "text.tsv has no pair of sentences"),
-        (b"", (), "text.tsv cannot be read: empty"),
-        (b"source\ttarget\na\tb\n", ("--languages", "de-en"), "vocabulary.size: "),
+        (b"source\ttarget\nabcdef\tghijkl\n", ("--languages", "de-en", "--subwords", "8"), "vocabulary.size: "),
     ],
 )
 def test_text_that_cannot_be_used_is_named_with_what_is_wrong(babelmill, tmp_path, data, arguments, told):

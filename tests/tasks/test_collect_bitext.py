@@ -37,6 +37,8 @@ def test_pairs_without_a_language_or_a_side_are_left_out_and_numbers_are_text(st
         ("a.tsv.gz", gzip.compress(b"source\ttarget\na\tb\n")[:-9], "a.tsv.gz cannot be read: Compressed file ended"),
         ("a.parquet", b"PAR1", "a.parquet cannot be read: "),
         ("a.tsv", b"source\ttarget\na\tb\tc\n", "a.tsv cannot be read: found more fields"),
+        ("a.tsv", b"source\ttarget\n\xff\tb\n", "a.tsv cannot be read: invalid utf-8"),
+        ("a.tsv", b"", "a.tsv cannot be read: empty"),
         ("a.tsv", b"source\ttarget\n\n", "a.tsv has no pair of sentences"),
     ],
 )
