@@ -48,7 +48,9 @@ def clean(root: str, cleaning: Cleaning, hold: Hold, *, really: bool) -> Garbage
         SourceError: if a kept version is not complete, or a corpus is being built all the time.
     """
     store = Store(root)
-    if cleaning.corpus is not None or not list_files(store, "artifacts"):  # encoders alone leave garbage, too
+    if cleaning.corpus is not None or not any(
+        True for _ in list_files(store, "artifacts")
+    ):  # encoders alone leave garbage, too
         _known(store, cleaning.corpus)
     plan = partial(
         find_garbage,

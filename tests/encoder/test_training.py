@@ -125,7 +125,7 @@ def test_a_subword_never_seen_says_nothing(vocabulary: Vocabulary) -> None:
     [
         (RANKED.model_copy(update={"objectives": (Translation(target_languages=("spa_Latn",)),)}), "spa_Latn"),
         (RANKED.model_copy(update={"prefixes": (96,)}), "96 is not shorter"),
-        (RANKED.model_copy(update={"objectives": (Distillation(),)}), "have 512 numbers, the student's 96"),
+        (RANKED.model_copy(update={"objectives": (Distillation(),)}), r"have \d+ numbers, the student's 96"),
     ],
 )
 def test_impossible_settings_are_a_value_error(
