@@ -173,4 +173,8 @@ def test_a_worker_trains_an_encoder(client, worker, workplace):
 
 
 def test_a_worker_evaluates_an_encoder(client, worker):
-    assert "evaluation-multiway" in completed(client, worker, "evaluate-encoder")
+    assert "evaluation-multiway-multiway-tsv" in completed(client, worker, "evaluate-encoder")
+
+
+def test_a_worker_compares_two_encoders(client, worker):
+    assert "encoder-comparison" in completed(client, worker, "compare-encoders")
