@@ -78,8 +78,9 @@ class Learner:
         self._body.learn(gradient * self._scale, learning_rate)
         if self._adam is not None:
             for weight in self._weights:
-                if weight.grad is not None:
-                    self._world.add(weight.grad)
+                if weight.grad is None:  # of a small batch this process may have no share, yet the others wait for it
+                    weight.grad = torch.zeros_like(weight)
+                self._world.add(weight.grad)
             self._scaler.unscale_(self._adam)
             nn.utils.clip_grad_norm_(self._weights, self._learning.clip)
             self._scaler.step(self._adam)

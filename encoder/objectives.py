@@ -31,7 +31,7 @@ class TranslationRanking(Settings):
         Field(description="Pairs to rank against: all of the batch, or those of the same languages, which is faster"),
     ] = "language"
     hard_negatives: Annotated[
-        int, Field(ge=0, le=16, description="Of each source, so many near but wrong targets that the teacher finds")
+        int, Field(ge=0, le=16, description="Of each source, so many near but wrong targets that `miner` finds")
     ] = 0
     miner: Annotated[str, Field(description="Encoder that looks for them: the one of the last index")] = "default"
 

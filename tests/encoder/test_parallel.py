@@ -37,9 +37,11 @@ def losses(
         yield step.loss
 
 
-def test_two_processes_learn_what_one_does(vocabulary: Vocabulary, bitext: list[Bitext]) -> None:
+@pytest.mark.parametrize("tokens", [300, 1])  # 1: a batch is one pair, of which one process has no share
+def test_two_processes_learn_what_one_does(tokens: int, vocabulary: Vocabulary, bitext: list[Bitext]) -> None:
     sides = [[str(text) for text in side] for side in (bitext[0].sources, bitext[0].targets)]
-    work = partial(losses, CONFIG, vocabulary, [Bitext("xaa_Latn", "eng_Latn", *sides)])
+    config = CONFIG.model_copy(update={"batches": LengthBatches(tokens=tokens, window=200)})
+    work = partial(losses, config, vocabulary, [Bitext("xaa_Latn", "eng_Latn", *sides)])
     assert list(run(work, 2)) == pytest.approx(list(run(work, 1)), rel=1e-4)
 
 
