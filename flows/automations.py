@@ -29,7 +29,7 @@ class Patience(Settings):
     silent_seconds: Annotated[
         float, Field(ge=10, description="A run that is silent for so long is dead; at least three heartbeats")
     ] = 3.0 * HEARTBEAT_SECONDS
-    restarts: Annotated[int, Field(ge=1, le=20, description="So often a crashed run is started again")] = 2
+    restarts: Annotated[int, Field(ge=1, le=20, description="So often a crashed run is started again")] = 3
     stuck_hours: Annotated[float, Field(gt=0, description="A build that takes so long is cancelled")] = 24.0
 
 

@@ -78,7 +78,7 @@ def scored(store: Store, evaluation: Artifact) -> Scored:
     """Return a stored evaluation."""
     manifest = store.manifest(evaluation)
     seconds = (manifest.finished - manifest.started).total_seconds()
-    return Scored(evaluation=_read(store, evaluation).evaluation, seconds=round(seconds, 1))
+    return Scored(evaluation=_read(store, evaluation).evaluation, seconds=round(seconds, 3))
 
 
 def summary_rows(report: EncoderComparison) -> list[dict[str, Any]]:

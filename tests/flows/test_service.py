@@ -148,11 +148,19 @@ def builds(service, client):
 
 @pytest.fixture
 def built(service, builds, wait_until):
-    """Wait until so many builds are done; return the last one."""
+    """Wait until so many builds are done; return the last one.
+
+    A crash is not the end: a busy server on SQLite may start a crashed run twice ("database is locked" after the
+    action: it repeats it), the second start takes the place of the first, and that one crashes and is started again.
+    """
+
+    def ended():
+        state = builds()[-1].state
+        return (state.is_final() and not state.is_crashed()) or not service.is_up()
 
     def wait(count):
         wait_until(lambda: len(builds()) == count, 240, f"build {count}")
-        wait_until(lambda: builds()[-1].state.is_final() or not service.is_up(), 240, "the end of the build")
+        wait_until(ended, 480, "the end of the build")
         run = builds()[-1]
         assert run.state.is_completed(), f"{run.state.message}\n{service.logs()}"
         return run
@@ -207,7 +215,7 @@ def test_crawls_that_arrive_in_a_bucket_become_versions_by_themselves(
     service.drop(SECOND, sorted(Path(crawls[SECOND]).iterdir())[:1])
     service.look()
     kill_when_running(builds, 2, wait_until)
-    wait_until(lambda: builds()[-1].run_count == 2, 240, "the second start of the build")
+    wait_until(lambda: builds()[-1].run_count >= 2, 240, "the second start of the build")
     second = built(2)
     snapshot, after = latest(store, "tiny"), writers(store)
     assert (snapshot.number, snapshot.crawls) == (2, [FIRST, SECOND])
@@ -337,7 +345,7 @@ def test_it_ends_with_ctrl_c_and_goes_on_when_served_again(service, client, buil
     service.process = served(service.folder, service.port, service.bucket).process
     wait_until(service.is_up, 240, "the second start of the service")
     assert counts() == before
-    assert built(count).run_count == 2
+    assert built(count).run_count >= 2
 
 
 def test_it_needs_a_prefect_yaml_that_says_where_runs_run(tmp_path):
