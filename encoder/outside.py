@@ -18,7 +18,8 @@ import torch
 
 from encoder.inference import unit_rows
 from encoder.precision import Precision, check_precision, find_device
-from encoder.shapes import Batch, on_one_thread_each
+from encoder.shapes import Batch
+from encoder.threads import on_one_thread_each
 
 EXTRA = "sentence-transformers"
 DOWNLOAD = "BABELMILL_DOWNLOAD"

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from encoder.columns import ColumnLstm
-from encoder.shapes import Batch, column_batches, on_one_thread_each, padded, shaped_batches
+from encoder.shapes import Batch, column_batches, padded, shaped_batches
+from encoder.threads import on_one_thread_each
 from encoder.vocabulary import Ragged
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16", "int8"]

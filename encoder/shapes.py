@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,25 +85,3 @@ def padded(tokens: Ragged, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     ids[np.arange(batch.places) < lengths[:, None]] = taken.ids
     ids[np.arange(batch.sentences), lengths] = EOS
     return torch.from_numpy(ids), torch.from_numpy(lengths + 1)
-
-
-def on_one_thread_each(work: Callable[[Batch], None], batches: Sequence[Batch]) -> None:
-    """Work off the batches on as many threads as torch may use, none of which calls on others.
-
-    A product that is shared among threads may add in another order than one that is not.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for batch in batches:
-            work(batch)
-        return
-    try:
-        with ThreadPoolExecutor(min(threads, max(1, len(batches))), initializer=_alone) as pool:
-            for _ in pool.map(work, batches):
-                pass
-    finally:
-        torch.set_num_threads(threads)  # workers set their own number, and with it what later threads begin with
-
-
-def _alone() -> None:
-    torch.set_num_threads(1)

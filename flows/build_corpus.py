@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import combinations
 
 from prefect import flow
 
 from flows.approval import await_approval, check_approval
+from flows.build_pairs import build_pairs
 from flows.config import CorpusConfig, Crawl
 from flows.corpus import Corpus
 from flows.opening import all_crawls, encoder_reference, language_model, open_store, sources_of
@@ -25,14 +25,10 @@ from storage.store import Index, Place, Store, typed
 from tasks.deduplicate_sentences import deduplicate_sentences
 from tasks.embed_sentences import EncoderReference, embed_sentences
 from tasks.extract_documents import extract_documents
-from tasks.find_neighbours import NeighbourConfig, find_neighbours
 from tasks.identify_languages import identify_languages
-from tasks.mine_pairs import mine_pairs
 from tasks.publish import publish
 from tasks.score_documents import score_documents
-from tasks.score_pairs import score_pairs
 from tasks.select_documents import Scored, Selected, select_documents
-from tasks.select_pairs import select_pairs
 from tasks.split_sentences import split_sentences
 from tasks.survey_languages import languages_in, survey_languages
 
@@ -106,8 +102,9 @@ def build(store: Store, config: CorpusConfig, crawls: list[Crawl], steps: Steps)
     corpus.languages = config.languages or surveyed(store, config, corpus, steps)
     corpus.sentences, corpus.unique = build_sentences(store, config, corpus, model, steps)
     steps.check(check_languages, corpus, config.languages)
-    corpus.embeddings = embed_all(store, corpus, dict.fromkeys(corpus.languages, encoder) | others, steps)
-    build_pairs(store, config, corpus, steps)
+    encoders = dict.fromkeys(corpus.languages, encoder) | others
+    corpus.embeddings = embed_all(store, corpus, encoders, steps)
+    build_pairs(store, config, corpus, encoders, steps)
     [corpus.release] = steps.each("publish", publish, [(store, config.corpus, corpus.release_inputs(), config.publish)])
     return corpus
 
@@ -209,57 +206,3 @@ def embed_all(
     for (language, _), part in zip(places, found, strict=True):
         embeddings[language].append(part)
     return embeddings
-
-
-def language_pairs(config: CorpusConfig, languages: list[str]) -> list[tuple[str, str]]:
-    """Return the pairs to mine: those that were named, those with the pivot, or all."""
-    if config.pairs:
-        return config.pairs
-    if config.pivot:
-        return [(language, config.pivot) for language in languages if language != config.pivot]
-    return list(combinations(sorted(languages), 2))
-
-
-def build_pairs(store: Store, config: CorpusConfig, corpus: Corpus, steps: Steps) -> None:
-    """Search the grid of crawls by crawls for every language pair, mine from the merged lists, and choose."""
-    pairs = language_pairs(config, corpus.languages)
-    names = [f"{source}-{target}" for source, target in pairs]
-    search = NeighbourConfig(k=config.mine.k)
-    grid = [
-        (place, left, right)
-        for place, (source, target) in enumerate(pairs)
-        for left in corpus.embeddings[source]
-        for right in corpus.embeddings[target]
-    ]
-    corpus.blocks = steps.each(
-        "find neighbours",
-        find_neighbours,
-        [(store, left, right, search) for _, left, right in grid],
-        [names[place] for place, _, _ in grid],
-    )
-    blocks = [
-        [one for one, (at, _, _) in zip(corpus.blocks, grid, strict=True) if at == place] for place in range(len(pairs))
-    ]
-    mined = steps.each(
-        "mine pairs",
-        mine_pairs,
-        [(store, name, parts, config.mine) for name, parts in zip(names, blocks, strict=True)],
-    )
-    sides = [(corpus.unique[source], corpus.unique[target]) for source, target in pairs]
-    scores = steps.each(
-        "score pairs",
-        score_pairs,
-        [(store, found, *both, config.pair_filters.filters) for found, both in zip(mined, sides, strict=True)],
-    )
-    selected = steps.each(
-        "select pairs",
-        select_pairs,
-        [
-            (store, found, values, *both, corpus.documents, config.pair_filters)
-            for found, values, both in zip(mined, scores, sides, strict=True)
-        ],
-    )
-    corpus.scores = [part for parts in scores for part in parts]
-    corpus.pairs = dict(zip(pairs, mined, strict=True))
-    corpus.corpora = {pair: good for pair, (good, _) in zip(pairs, selected, strict=True)}
-    corpus.rejected_pairs = {pair: bad for pair, (_, bad) in zip(pairs, selected, strict=True)}

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_calibration import calibration
 from flows.cli_evaluation import evaluation
+from flows.cli_mining import mining
 from flows.cli_operations import operations
 from flows.cli_training import training
 from flows.terminal import quiet_defaults, reporting
@@ -53,35 +55,8 @@ def demo(root: Root = "demo") -> None:
         settings = demo_config(root)
         report = run_build(settings)
         show_counts(report)
-        show_gold_scores(report, settings)
+        show_gold_scores(report)
         show_places(report, settings)
-
-
-@app.command()
-def mine(  # noqa: PLR0917 - typer makes options of them
-    source: Annotated[Path, typer.Argument(help="Text, one sentence a line; or embeddings (.npy, or raw with --dim).")],
-    target: Annotated[Path, typer.Argument(help="The other language's, of the same kind.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write; the terminal if not given.")
-    ] = None,
-    encoder: EncoderName = "default",
-    dim: Annotated[
-        int | None, typer.Option(min=1, help="Raw float32 embedding files of this dimension, as LASER writes.")
-    ] = None,
-    margin: Annotated[str, typer.Option(help="ratio, distance or absolute.")] = "ratio",
-    retrieval: Annotated[str, typer.Option(help="forward, backward, intersection or max.")] = "max",
-    k: Annotated[int, typer.Option("--k", "-k", help="Neighbours per side.")] = 4,
-    threshold: Annotated[float, typer.Option(help="Least margin of a pair.")] = 1.15,
-) -> None:
-    """Mine sentence pairs from two files: lines of margin, source, target (of embeddings: row numbers)."""
-    with reporting():
-        from flows.loading import parse_config
-        from flows.mining import mine_files, write_pairs
-        from tasks.similarity.retrieval import MineConfig
-
-        settings = {"margin": margin, "retrieval": retrieval, "k": k, "threshold": threshold}
-        pairs = mine_files(source, target, encoder, dim, parse_config(settings, MineConfig, "mine"))
-        write_pairs(pairs, output)
 
 
 @app.command()
@@ -147,6 +122,8 @@ def settings() -> None:
         yaml.safe_dump(CorpusConfig().model_dump(mode="json"), sys.stdout, sort_keys=False, allow_unicode=True)
 
 
+app.add_typer(mining)
+app.add_typer(calibration)
 app.add_typer(training)
 app.add_typer(evaluation)
 app.add_typer(operations)

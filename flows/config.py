@@ -14,9 +14,10 @@ from tasks.embed_sentences import EmbedConfig
 from tasks.evaluation.sets import EvaluationSet
 from tasks.formats.bitext import BitextSource
 from tasks.formats.documents import ExtractConfig
+from tasks.mine_pairs import MinePairsConfig
 from tasks.publish import PublishConfig
 from tasks.select_pairs import SelectPairsConfig
-from tasks.similarity.retrieval import MineConfig
+from tasks.similarity.indexes import IndexConfig
 from tasks.text.labels import parse_label
 from tasks.text.language import IdentifyConfig
 from tasks.text.removals import Removals
@@ -116,7 +117,8 @@ class CorpusConfig(Settings):
     documents: SelectDocumentsConfig = SelectDocumentsConfig()
     sentences: SentenceConfig = SentenceConfig()
     embed: EmbedConfig = EmbedConfig()
-    mine: MineConfig = MineConfig()
+    search: IndexConfig = IndexConfig()
+    mine: MinePairsConfig = MinePairsConfig()
     pair_filters: SelectPairsConfig = SelectPairsConfig()
     publish: PublishConfig = PublishConfig()
     max_quarantined: Annotated[

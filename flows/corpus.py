@@ -24,6 +24,7 @@ class Corpus:
     sentences: list[Dataset] = field(default_factory=list)
     unique: dict[str, list[Dataset]] = field(default_factory=dict)
     embeddings: dict[str, list[Dataset]] = field(default_factory=dict)
+    indexes: dict[str, Artifact] = field(default_factory=dict)
     blocks: list[Dataset] = field(default_factory=list)
     scores: list[Dataset] = field(default_factory=list)
     pairs: dict[Pair, Dataset] = field(default_factory=dict)
@@ -74,5 +75,6 @@ class Corpus:
             *self.corpora.values(),
             *self.rejected_pairs.values(),
         ]
-        artifacts = [one for one in (self.survey, self.trained, self.release) if one is not None]
+        single = [one for one in (self.survey, self.trained, self.release) if one is not None]
+        artifacts = [*self.indexes.values(), *single]
         return [Reference.model_validate(one.model_dump()) for one in (*tables, *artifacts)]

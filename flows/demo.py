@@ -41,7 +41,7 @@ def demo_config(root: str) -> CorpusConfig:
     return config.model_copy(update={"root": root})
 
 
-def show_gold_scores(report: BuildReport, config: CorpusConfig) -> None:
+def show_gold_scores(report: BuildReport) -> None:
     """Print precision, recall and F1 of the mined pairs against the gold, per language pair and over all."""
     gold = gold_pairs(samples() / "gold" / "pairs.tsv")
     lines, right, found, true = [], 0, 0, 0
@@ -52,7 +52,8 @@ def show_gold_scores(report: BuildReport, config: CorpusConfig) -> None:
         lines.append(_line(pair, len(known), len(mined), score))
         right, found, true = right + len(mined & known), found + len(mined), true + len(known)
     lines.append(_line("all", true, found, scores(right, found, true)))
-    show_table(f"Mined pairs against the gold, margin at least {config.mine.threshold:g}", lines)
+    least = ", ".join(f"{threshold:g}" for threshold in sorted(set(report.thresholds.values())))
+    show_table(f"Mined pairs against the gold, margin at least {least}", lines)
     say("The encoder has never seen these pages.")
 
 

@@ -1,78 +1,92 @@
-"""Two files of sentences or embeddings in, mined pairs out: the first thing that a LASER user tries."""
+"""Two files of sentences, embeddings or both in, mined pairs out: the first thing that a LASER user tries."""
 
 from __future__ import annotations
 
+import codecs
 import sys
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import track
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from encoder.inference import SentenceEncoder, unit_rows
+from flows.mining_inputs import (
+    MineFilesConfig,
+    Rows,
+    Side,
+    encode_with_progress,
+    read_lines,
+    side_of_rows,
+    sides_of_text,
+)
 from flows.opening import named_encoder
 from flows.terminal import say
 from storage.errors import ConfigError
 from storage.files import atomic_writer, locate
-from tasks.similarity.retrieval import MineConfig, mine_vectors
+from tasks.filters import Overlap
+from tasks.similarity.retrieval import mine_vectors, score_vectors
 
-_LINES = 16_384
+_CONTROLS = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]+"  # what ends a field or a line, or plays tricks on a terminal
 
 
 class Mined(NamedTuple):
-    """Pairs, best first: margins, and what stands on either side of each."""
+    """Columns of equal length to write, and what to tell people about them."""
 
-    margins: npt.NDArray[np.float32]
-    sources: list[str]
-    targets: list[str]
+    columns: list[Sequence[str]]
+    told: str
 
 
-def mine_files(source: Path, target: Path, encoder: str, dim: int | None, config: MineConfig) -> Mined:
-    """Mine between two text files (equal lines count once), or between two files of embeddings.
+def mine_files(
+    source: Path, target: Path, config: MineFilesConfig, embeddings: tuple[Path, Path] | None = None
+) -> Mined:
+    """Mine between two text files, or between two files of embeddings, whose row numbers stand for the lines.
 
     Args:
-        source: text with one sentence a line, a .npy array, or raw float32 rows if `dim` is given.
+        source: text with one sentence a line; or embeddings: .npy, or raw if the settings have `dim` or `fp16`.
         target: the other side, of the same kind.
-        encoder: name of the encoder for text.
-        dim: dimension of raw embeddings.
-        config: margin, retrieval, k and threshold.
+        config: what is wanted.
+        embeddings: of both texts, a row per line, .npy or raw; without them the encoder makes them.
+
+    Returns:
+        LASER's columns: margin, source and target; of `search`, the target of each source line alone.
 
     Raises:
-        ConfigError: if a file is missing, empty or not what it should be.
+        ConfigError: if a file is missing, empty or not what it should be, or there is a limit that nothing asks for.
     """
-    if dim is not None or source.suffix == ".npy":
-        vectors = [read_vectors(path, dim) for path in (source, target)]
-        texts = [[str(row) for row in range(len(side))] for side in vectors]
+    if config.mode != "mine" and (config.threshold is not None or config.maximum is not None):
+        raise ConfigError(f"--threshold, --maximum: --mode {config.mode} writes every line; leave them out")
+    paths = source, target
+    are_vectors = embeddings is None and bool(config.dim or config.fp16 or source.suffix == ".npy")
+    if are_vectors:
+        left, right = (side_of_rows(path, config) for path in paths)
     else:
-        model = named_encoder(encoder)
-        texts = [list(dict.fromkeys(line for line in read_lines(path) if line)) for path in (source, target)]
-        vectors = [
-            encode_with_progress(model, side, path.name) for side, path in zip(texts, (source, target), strict=True)
-        ]
-    if vectors[0].shape[1] != vectors[1].shape[1]:
+        left, right = sides_of_text(paths, config, embeddings)
+    if left.vectors.shape[1] != right.vectors.shape[1]:
+        first, second = embeddings or paths
         raise ConfigError(
-            f"{source} has vectors of {vectors[0].shape[1]} dimensions, {target} of {vectors[1].shape[1]}"
+            f"{first} has vectors of {left.vectors.shape[1]} dimensions, {second} of {right.vectors.shape[1]}"
         )
-    rows, columns, _, margins = mine_vectors(vectors[0], vectors[1], config)
-    return Mined(margins, [texts[0][row] for row in rows], [texts[1][column] for column in columns])
+    if config.mode == "mine":
+        return _mined(left, right, config, guarded=config.guards and not are_vectors)
+    return _searched(left, right, config) if config.mode == "search" else _scored(left, right, config, paths)
 
 
-def write_pairs(pairs: Mined, output: Path | None) -> None:
-    """Write lines of margin, source and target, tab-separated, best first: LASER's columns."""
-    lines = (
-        f"{margin:.6f}\t{_cell(source)}\t{_cell(target)}\n"
-        for margin, source, target in zip(pairs.margins.tolist(), pairs.sources, pairs.targets, strict=True)
-    )
+def write_mined(found: Mined, output: Path | None, encoding: str = "utf-8") -> None:
+    """Write tab-separated lines, in which control characters are spaces, and tell people how many there are."""
+    columns = [pc.replace_substring_regex(pa.array(one, pa.large_string()), _CONTROLS, " ") for one in found.columns]
+    rows = pc.binary_join_element_wise(*columns, pa.scalar("\t", pa.large_string()))
+    lines = (f"{row}\n" for row in rows.to_pylist())
     if output is None:
         sys.stdout.writelines(lines)
+        sys.stderr.write(f"{found.told}\n")
         return
     filesystem, path = locate(str(output.absolute()))
     with atomic_writer(filesystem, path) as handle:
-        handle.writelines(line.encode() for line in lines)
-    say(f"{len(pairs.sources):,} pairs: {output}")
+        handle.writelines(codecs.iterencode(lines, encoding))
+    say(f"{found.told}: {output}")
 
 
 def embed_file(text: Path, output: Path, encoder: str) -> None:
@@ -90,57 +104,54 @@ def embed_file(text: Path, output: Path, encoder: str) -> None:
     say(f"{len(lines):,} vectors of {model.dimension} dimensions: {output}")
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return a text file's lines without surrounding white space.
+def _mined(source: Side, target: Side, config: MineFilesConfig, *, guarded: bool) -> Mined:
+    refused = 0
 
-    Raises:
-        ConfigError: if there is no such file, nothing in it, or something other than UTF-8.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8").split("\n")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    lines = lines[:-1] if lines and not lines[-1] else lines
-    if not any(lines):
-        raise ConfigError(f"{path} has no sentences in it")
-    return lines
+    def refuse(rows: Rows, columns: Rows) -> npt.NDArray[np.bool_]:
+        nonlocal refused
+        guard = Overlap()
+        score = guard.score(pa.table({"source": _taken(source, rows), "target": _taken(target, columns)}))
+        is_refused = ~guard.accept(score)
+        refused = int(is_refused.sum())
+        return np.asarray(is_refused)
 
-
-def read_vectors(path: Path, dim: int | None) -> npt.NDArray[np.float32]:
-    """Return a file's embeddings as rows of unit length.
-
-    Raises:
-        ConfigError: if it is missing or does not hold whole rows.
-    """
-    try:
-        if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-        elif dim is None:
-            raise ConfigError(f"{path} is no .npy file; for raw float32 numbers say their dimension by --dim")
-        else:
-            array = np.fromfile(path, np.float32)
-            if array.size % dim:
-                raise ConfigError(f"{path} does not hold whole rows of {dim} float32 numbers; check --dim")
-            array = array.reshape(-1, dim)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    if array.ndim != 2 or not len(array):
-        raise ConfigError(f"{path} holds an array of shape {array.shape}, not rows of vectors")
-    return unit_rows(array.astype(np.float32))
+    rows, columns, _, margins = mine_vectors(source.vectors, target.vectors, config, refuse=refuse if guarded else None)
+    told = f"{len(rows):,} pairs" + (f", and {refused:,} candidates that are copies" if refused else "")
+    return Mined([_written(margins), _taken(source, rows), _taken(target, columns)], told)
 
 
-def encode_with_progress(encoder: SentenceEncoder, lines: list[str], name: str) -> npt.NDArray[np.float32]:
-    """Encode lines, with a progress bar where there is somebody to see it."""
-    parts = list(_batches(lines))
-    shown = track(parts, description=f"embed {name}", disable=not sys.stderr.isatty())
-    return np.concatenate([encoder.encode(part) for part in cast("Iterator[list[str]]", shown)])
+def _searched(source: Side, target: Side, config: MineFilesConfig) -> Mined:
+    """The best target of each source line, and how many of them are not in the same place."""
+    forward = config.model_copy(update={"retrieval": "forward", "threshold": -np.inf})
+    rows, columns, *_ = mine_vectors(source.vectors, target.vectors, forward)
+    best = np.full(len(source.vectors), -1, np.int64)
+    best[rows] = columns
+    chosen = np.append(best, -1)[source.vector_of]
+    told = f"{len(chosen):,} lines"
+    if len(source.lines) == len(target.lines):
+        errors = int((chosen != target.vector_of).sum())
+        told += f", of which {errors:,} ({100 * errors / len(chosen):.2f} %) are not those of the same number"
+    lines = np.append(target.used, -1)[chosen].tolist()
+    return Mined([[target.lines[line] if line >= 0 else "" for line in lines]], told)
 
 
-def _batches(lines: list[str]) -> Iterator[list[str]]:
-    rest = iter(lines)
-    while batch := list(islice(rest, _LINES)):
-        yield batch
+def _scored(source: Side, target: Side, config: MineFilesConfig, paths: tuple[Path, Path]) -> Mined:
+    """The margin of each source line with the target line of the same number; -inf if one of them is empty."""
+    if len(source.lines) != len(target.lines):
+        raise ConfigError(
+            f"--mode score compares line i with line i, but {paths[0]} has {len(source.lines):,} and {paths[1]} has "
+            f"{len(target.lines):,}; --mode mine finds which belong together"
+        )
+    both = np.flatnonzero((source.vector_of >= 0) & (target.vector_of >= 0))
+    margins = np.full(len(source.lines), -np.inf, np.float32)
+    pairs = source.vector_of[both], target.vector_of[both]
+    margins[both] = score_vectors(source.vectors, target.vectors, pairs, config)
+    return Mined([_written(margins), source.lines, target.lines], f"{len(margins):,} lines")
 
 
-def _cell(text: str) -> str:
-    return text.replace("\t", " ").replace("\r", " ")
+def _taken(side: Side, rows: Rows) -> list[str]:
+    return [side.lines[line] for line in side.used[rows].tolist()]
+
+
+def _written(margins: npt.NDArray[np.float32]) -> list[str]:
+    return [f"{margin:.6f}" for margin in margins.tolist()]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import (
@@ -27,7 +28,6 @@ from storage.manifest import Dataset
 from storage.snapshots import Snapshot
 from storage.store import Store
 from tasks.select_documents import Scored
-from tasks.similarity.retrieval import MineConfig
 
 
 class BuildReport(Settings):
@@ -44,6 +44,7 @@ class BuildReport(Settings):
     quarantined: dict[str, str]
     sentences: dict[str, int]
     pairs: dict[str, int]
+    thresholds: dict[str, float]  # least margin of each language pair's pairs
     release: str
 
 
@@ -129,8 +130,9 @@ def _publish_news(store: Store, corpus: Corpus, snapshot: Snapshot, base: Snapsh
     """Show what is worth a look only when something has changed."""
     title = f"version {snapshot.number} of {corpus.name}"
     if _rows(list(corpus.pairs.values())):
+        least = min(thresholds_of(store, corpus).values())
         create_image_artifact(
-            image_url=data_url(margin_plot(margins_of(store, corpus.pairs.values()), threshold_of(snapshot)).encode()),
+            image_url=data_url(margin_plot(margins_of(store, corpus.pairs.values()), least).encode()),
             key=artifact_key(f"{corpus.name} margins"),
             description=f"Margins of the mined pairs, {title}",
         )
@@ -147,10 +149,10 @@ def _publish_news(store: Store, corpus: Corpus, snapshot: Snapshot, base: Snapsh
         )
 
 
-def threshold_of(snapshot: Snapshot) -> float:
-    """Return the least margin that a version's settings ask for."""
-    mine: Any = snapshot.settings.get("mine", {})
-    return float(mine.get("threshold", MineConfig().threshold))
+def thresholds_of(store: Store, corpus: Corpus) -> dict[str, float]:
+    """Return the least margin that each language pair's pairs were mined with."""
+    settings = {"-".join(pair): store.manifest(part).settings or {} for pair, part in corpus.pairs.items()}
+    return {pair: float(cast("float", of_pair["threshold"])) for pair, of_pair in settings.items()}
 
 
 def report_of(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool) -> BuildReport:
@@ -172,10 +174,11 @@ def report_of(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool)
         },
         rejected_documents=dict(_dropped(store, _first_of_each(corpus)).most_common()),
         dropped_sentences=dict(_dropped(store, _one_per_kept(corpus)).most_common()),
-        rejected_pairs=dict(_dropped(store, list(corpus.corpora.values())).most_common()),
+        rejected_pairs=dict(_dropped(store, [*corpus.pairs.values(), *corpus.corpora.values()]).most_common()),
         quarantined=quarantined(store, corpus.documents),
         sentences={language: _rows(parts) for language, parts in corpus.unique.items()},
         pairs={f"{source}-{target}": part.rows for (source, target), part in corpus.corpora.items()},
+        thresholds=thresholds_of(store, corpus),
         release=store.url(corpus.release),
     )
 
@@ -185,9 +188,10 @@ def markdown(report: BuildReport) -> str:
     steps = list(report.funnel.items())
     arrows = [f'  s{place}["{step}<br/>{rows:,}"] --> s{place + 1}' for place, (step, rows) in enumerate(steps[:-1])]
     last = f'  s{len(steps) - 1}["{steps[-1][0]}<br/>{steps[-1][1]:,}"]'
-    tables = [
+    tables: list[tuple[str, Mapping[str, float]]] = [
         ("Unique sentences", report.sentences),
         ("Pairs", report.pairs),
+        ("Least margins", report.thresholds),
         ("Rejected documents", report.rejected_documents),
         ("Dropped sentences", report.dropped_sentences),
         ("Rejected pairs", report.rejected_pairs),
@@ -199,9 +203,9 @@ def markdown(report: BuildReport) -> str:
             lines += [
                 f"## {title}",
                 "",
-                "| | rows |",
+                "| | rows |" if title != "Least margins" else "| | margin |",
                 "|---|---|",
-                *(f"| {name} | {rows:,} |" for name, rows in counts.items()),
+                *(f"| {name} | {_number(count)} |" for name, count in counts.items()),
                 "",
             ]
     if report.quarantined:
@@ -211,6 +215,10 @@ def markdown(report: BuildReport) -> str:
             *(f"- `{plain(file)}`: {plain(why)}" for file, why in report.quarantined.items()),
         ]
     return "\n".join(lines)
+
+
+def _number(count: float) -> str:
+    return f"{count:,}" if isinstance(count, int) else f"{count:.4g}"
 
 
 def _links(report: BuildReport) -> list[str]:

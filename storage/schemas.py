@@ -146,6 +146,26 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("source", pa.string()),
             ("target", pa.string()),
         ),
+        _schema(
+            "document_pairs",
+            1,
+            ("source_doc_id", ID),
+            ("target_doc_id", ID),
+            ("matched_by", pa.string()),  # url or similarity
+            ("similarity", pa.float32()),  # cosine of the mean vectors of both
+        ),
+        _schema(
+            "local_pairs",
+            1,
+            ("source_doc_id", ID),
+            ("target_doc_id", ID),
+            ("source_ids", IDS),  # of the consecutive sentences that are linked
+            ("target_ids", IDS),
+            ("cosine", pa.float32()),  # of the vectors of all of a side's sentences together
+            ("alignment", pa.float32()),  # 1: the same; 0: as near as sentences by chance
+            ("source", pa.string()),  # text of several sentences together; null for one and one
+            ("target", pa.string()),
+        ),
     )
 }
 

@@ -5,30 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from storage.fingerprint import Settings
-from tasks.similarity.margin import Margin
-from tasks.similarity.retrieval import MineConfig, mine_vectors
+from tasks.similarity.retrieval import MarginConfig, MineConfig, mine_vectors
 from tasks.similarity.scoring import Scores, best_threshold, scores
 
 Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 
-class BuccConfig(Settings):
+class BuccConfig(MarginConfig):
     """How candidates are found and how the halves are drawn; the defaults are LASER's for BUCC."""
 
-    margin: Annotated[Margin, Field(description="How a cosine is compared with those of the neighbourhoods")] = "ratio"
-    retrieval: Annotated[
-        Literal["forward", "backward", "intersection", "max"],
-        Field(description="Best target of each source, best source of each target, both, or the union one-to-one"),
-    ] = "max"
-    k: Annotated[int, Field(ge=1, le=64, description="Neighbours per side")] = 4
     seed: Annotated[int, Field(ge=0, description="Of the split into halves")] = 0
 
 
@@ -102,7 +94,7 @@ def hide(
     """
     if len(sources) != len(targets):
         raise ValueError(f"{len(sources)} sources cannot be parallel to {len(targets)} targets")
-    rows = _unrelated(sources, targets)
+    rows = unrelated(sources, targets)
     if not 0 < pairs <= len(rows):
         raise ValueError(f"cannot hide {pairs} pairs of {len(rows)} different ones")
     chance = np.random.default_rng(seed)
@@ -120,7 +112,7 @@ def once(texts: Sequence[str]) -> npt.NDArray[np.bool_]:
     return np.fromiter((counts[text] == 1 for text in texts), np.bool_, len(texts))
 
 
-def _unrelated(sources: Sequence[str], targets: Sequence[str]) -> Rows:
+def unrelated(sources: Sequence[str], targets: Sequence[str]) -> Rows:
     """The first row of each set of rows that hang together by equal texts."""
     parents = np.arange(len(sources))
     for texts in (sources, targets):

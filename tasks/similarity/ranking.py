@@ -117,10 +117,23 @@ def rank_candidates(
 
 @compiled
 def rank_more(
-    ranking: Ranking, queries: np.ndarray, targets: np.ndarray, candidates: np.ndarray, places: np.ndarray
+    ranking: Ranking,
+    queries: np.ndarray,
+    targets: tuple[np.ndarray, int],
+    candidates: np.ndarray,
+    places: np.ndarray,
 ) -> None:
-    """Add some candidates, as rows (query, target) of an array, to a ranking of the queries, in place."""
+    """Add some candidates to a ranking of the queries, in place.
+
+    Args:
+        ranking: of the queries, over the whole other side.
+        queries: their vectors.
+        targets: some vectors of the other side that follow each other, and the number of the first.
+        candidates: rows (query, target) of those vectors (n, 2).
+        places: place of each vector of the whole other side.
+    """
+    vectors, first = targets
     for index in range(len(candidates)):
         query, row = candidates[index]
-        cosine = cosine_of(queries[query], targets[row])
-        insert(ranking.rows[query], ranking.cosines[query], row, cosine, places)
+        cosine = cosine_of(queries[query], vectors[row])
+        insert(ranking.rows[query], ranking.cosines[query], first + row, cosine, places)

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.shapes import Batch, column_batches, on_one_thread_each, padded, rounded_up, shaped_batches
+from encoder.shapes import Batch, column_batches, padded, rounded_up, shaped_batches
+from encoder.threads import on_one_thread_each
 from encoder.vocabulary import EOS, PAD, Ragged
 
 LENGTHS = st.lists(st.integers(1, 700), max_size=300).map(lambda lengths: np.array(lengths, np.int64))

@@ -14,7 +14,9 @@ from prefect import Flow
 from prefect.utilities.callables import parameter_schema
 from pydantic import BaseModel, ValidationError
 
-from flows.build_corpus import build_corpus, in_order, language_pairs
+from flows.build_corpus import build_corpus, in_order
+from flows.build_pairs import language_pairs
+from flows.calibrate_threshold import CalibrateThresholdConfig
 from flows.compare_encoders import CompareEncodersConfig, compare_encoders
 from flows.config import CorpusConfig, Crawl, EvaluateEncoderConfig, RemoveConfig, TrainEncoderConfig
 from flows.evaluate_encoder import evaluate_encoder
@@ -87,13 +89,14 @@ def test_prefect_makes_a_form_of_the_settings(flow: Flow[Any, Any]):
 
 def test_the_form_keeps_bounds_and_choices():
     definitions = parameter_schema(build_corpus.fn).definitions
-    k = definitions["MineConfig"]["properties"]["k"]
+    k = definitions["MinePairsConfig"]["properties"]["k"]
     assert (k["minimum"], k["maximum"], k["default"]) == (1, 64, 4)
-    assert definitions["MineConfig"]["properties"]["retrieval"]["enum"] == [
+    assert definitions["MinePairsConfig"]["properties"]["retrieval"]["enum"] == [
         "forward",
         "backward",
         "intersection",
         "max",
+        "union",
     ]
 
 
@@ -141,6 +144,7 @@ def test_every_entrypoint_is_a_flow_in_a_module(deployments):
         "train-encoder",
         "evaluate-encoder",
         "compare-encoders",
+        "calibrate-threshold",
         "remove-documents",
     }
 
@@ -152,6 +156,7 @@ def test_the_parameters_of_every_deployment_are_settings_of_its_flow(deployments
         "train-encoder": TrainEncoderConfig,
         "evaluate-encoder": EvaluateEncoderConfig,
         "compare-encoders": CompareEncodersConfig,
+        "calibrate-threshold": CalibrateThresholdConfig,
     }
     for one in deployments:
         asked = {"hosts": ["example.org"]} if one["name"] == "remove-documents" else {}  # what the form asks for

@@ -27,7 +27,7 @@ def test_most_pairs_of_the_gold_are_found(demo, capsys):
     overall = scores(right, sum(map(len, mined.values())), sum(map(len, gold.values())))
     assert overall.precision > 0.8
     assert overall.recall > 0.7
-    show_gold_scores(report, config)
+    show_gold_scores(report)
     assert f"{100 * overall.f1:.1f}" in capsys.readouterr().out
 
 

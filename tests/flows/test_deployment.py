@@ -19,7 +19,14 @@ from storage.snapshots import latest
 from storage.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
-DEPLOYMENTS = {"build-corpus", "train-encoder", "evaluate-encoder", "compare-encoders", "remove-documents"}
+DEPLOYMENTS = {
+    "build-corpus",
+    "train-encoder",
+    "evaluate-encoder",
+    "compare-encoders",
+    "calibrate-threshold",
+    "remove-documents",
+}
 HOST = "www.harbour-lantern.example"  # one of the sample web's
 
 
@@ -178,3 +185,8 @@ def test_a_worker_evaluates_an_encoder(client, worker):
 
 def test_a_worker_compares_two_encoders(client, worker):
     assert "encoder-comparison" in completed(client, worker, "compare-encoders")
+
+
+def test_a_worker_calibrates_a_threshold(client, worker):
+    keys = {"calibration-deu-latn-eng-latn", "calibration-deu-latn-eng-latn-curve"}
+    assert keys <= completed(client, worker, "calibrate-threshold")

@@ -1,12 +1,15 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.schemas import ID
 from tasks.similarity import candidates
-from tasks.similarity.neighbours import certified, distinct, neighbours, search
+from tasks.similarity.candidates import Multiplying
+from tasks.similarity.different import different
+from tasks.similarity.neighbours import certified, neighbours, search
 from tasks.similarity.ranking import Ranking, cosine_of, merge
 
 
@@ -48,8 +51,9 @@ def same(ranking, expected):
     st.integers(1, 6),
     st.integers(1, 41),
     st.sampled_from([np.float16, np.float32]),
+    st.sampled_from(["float32", "bfloat16"]),
 )
-def test_equals_sorting_all_cosines_whatever_the_blocks(seed, sources, targets, k, block, kind):
+def test_equals_sorting_all_cosines_whatever_the_blocks(seed, sources, targets, k, block, kind, product):
     """Coarse vectors make equal rows, equal cosines of different rows, and rows of zeros."""
     rng = np.random.default_rng(seed)
     source, target = (unit(rng.integers(-1, 2, (n, 3)).astype(np.float64), kind) for n in (sources, targets))
@@ -60,7 +64,7 @@ def test_equals_sorting_all_cosines_whatever_the_blocks(seed, sources, targets, 
     places = tuple(
         np.argsort(np.argsort(np.array(ids.to_pylist(), "V16").view("S16"))) for ids in (source_ids, target_ids)
     )
-    blocked = search(source, target, places, k, block_rows=block)
+    blocked = search(source, target, places, k, multiplying=Multiplying(product, block))
     same(blocked.forward, found.forward)
     same(blocked.backward, found.backward)
 
@@ -85,19 +89,18 @@ def test_a_shortlist_that_keeps_its_promise_never_changes_the_result(seed, count
     """Any rows on the list, in any order, with the lowest bounds and ceiling that are true: exact or a little above."""
     rng = np.random.default_rng(seed)
     target = unit(rng.integers(-2, 3, (40, 3)).astype(np.float64))
-    queries, targets = (distinct(side, np.arange(len(side))) for side in (unit(rng.normal(size=(10, 3))), target))
-    count = min(count, len(targets.vectors))
-    rows = np.argsort(rng.random((10, len(targets.vectors))), axis=1)[:, :count]
+    queries, targets = (different(side, np.arange(len(side))) for side in (unit(rng.normal(size=(10, 3))), target))
+    query_vectors, target_vectors = (side.block(0, side.size) for side in (queries, targets))
+    count = min(count, len(targets.rows))
+    rows = np.argsort(rng.random((10, len(targets.rows))), axis=1)[:, :count]
     ceilings = np.full(10, -np.inf)
-    for query, missing in ((query, set(range(len(targets.vectors))) - set(rows[query])) for query in range(10)):
-        original = queries.vectors[query]
-        ceilings[query] = max((cosine_of(original, targets.vectors[row]) for row in missing), default=-np.inf)
-    exact = np.array(
-        [[cosine_of(query, target) for target in targets.vectors] for query in queries.vectors], np.float64
-    )
+    for query, missing in ((query, set(range(len(targets.rows))) - set(rows[query])) for query in range(10)):
+        cosines = (cosine_of(query_vectors[query], target_vectors[row]) for row in missing)
+        ceilings[query] = max(cosines, default=-np.inf)
+    exact = np.array([[cosine_of(query, target) for target in target_vectors] for query in query_vectors], np.float64)
     bounds = np.take_along_axis(exact, rows, axis=1) + rng.choice([0, 0.01])
     found = certified(queries, targets, candidates.Shortlist(rows, bounds, ceilings + rng.choice([0, 0.01])), 4)
-    every = np.tile(np.arange(len(targets.vectors)), (10, 1))
+    every = np.tile(np.arange(len(targets.rows)), (10, 1))
     everything = candidates.Shortlist(every, np.full(every.shape, 2.0), np.full(10, -np.inf))
     same(found, certified(queries, targets, everything, 4))
 
@@ -108,9 +111,9 @@ def test_the_error_bound_holds():
     exact = np.array([[cosine_of(one, other) for other in target] for one in source])
     scores = source @ target.T
     assert 0 < np.abs(exact - scores).max() <= candidates.score_error(256)
-    few, _ = candidates.shortlists(source, target, 5)
+    few, _ = candidates.shortlists(*(different(side, np.arange(200)) for side in (source, target)), 5, Multiplying())
     for row in range(200):
-        assert np.delete(exact[row], few.rows[row]).max() <= few.ceilings[row]
+        assert np.delete(exact[row], few.vectors[row]).max() <= few.ceilings[row]
 
 
 def test_cosines_are_the_same_both_ways():
@@ -161,3 +164,23 @@ def test_wrong_calls_are_refused(source, target, k):
         neighbours(source.astype(np.float32), target.astype(np.float32), ids_of(rng, 2), ids_of(rng, len(target)), k)
     with pytest.raises(ValueError, match="one id per vector"):
         neighbours(np.eye(2), np.eye(2), ids_of(rng, 2), ids_of(rng, 3), 1)
+
+
+def test_a_mapped_file_and_any_number_of_threads_give_the_same(tmp_path):
+    rng = np.random.default_rng(9)
+    sides = [unit(rng.normal(size=(rows, 20)), np.float16) for rows in (700, 500)]
+    mapped = []
+    for name, side in zip(("source.npy", "target.npy"), sides, strict=True):
+        np.save(tmp_path / name, side)
+        mapped.append(np.load(tmp_path / name, mmap_mode="r"))
+    places = np.arange(700), np.arange(500)
+    expected = search(*sides, places, 6)
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found = search(*mapped, places, 6, multiplying=Multiplying("float32", 64))
+            same(found.forward, expected.forward)
+            same(found.backward, expected.backward)
+    finally:
+        torch.set_num_threads(threads)

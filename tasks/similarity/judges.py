@@ -1,0 +1,101 @@
+"""Pairs of sentences with their texts and the encoders of a judge in, its score of each pair out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoder.inference import SentenceEncoder
+from encoder.threads import on_one_thread_each
+from encoder.token_vectors import TokenEncoder, token_encoder
+from tasks.similarity.compiled import compiled
+from tasks.similarity.judging import Judge
+from tasks.similarity.ranking import cosine_of
+from tasks.similarity.token_alignment import Tokens, alignment_scores, tokens_of
+
+Encoders: TypeAlias = tuple[SentenceEncoder, SentenceEncoder]
+Texts: TypeAlias = tuple[pa.Array, pa.Array]
+
+_BYTES_AT_ONCE = 262_144  # of text, of both sides: about 80 MB of token vectors of 288 dimensions, twice
+_SENTENCES_AT_ONCE = 16_384
+_PAIRS_AT_ONCE = 65_536
+
+
+def scores_by(judge: Judge, encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:
+    """Score (float32) of each pair; the same in any order, company and number of threads.
+
+    Args:
+        judge: which kind of score.
+        encoders: of source and target, in one space.
+        texts: sentences of both sides, as Arrow arrays of strings; those of no pair are not looked at.
+        pairs: rows of the sentences, int64 (n, 2).
+
+    Raises:
+        ValueError: if the encoders have no token vectors for an alignment, or vectors of different dimensions.
+    """
+    if judge.kind == "encoder":
+        return _cosines(encoders, texts, pairs)
+    return _alignments(encoders, texts, pairs)
+
+
+def _alignments(encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:
+    tokenisers = token_encoder(encoders[0]), token_encoder(encoders[1])
+    scores = np.empty(len(pairs), np.float32)
+
+    def score(rows: np.ndarray) -> None:
+        sources, left = np.unique(pairs[rows, 0], return_inverse=True)
+        targets, right = np.unique(pairs[rows, 1], return_inverse=True)
+        source = _tokens(tokenisers[0], texts[0], sources)
+        target = _tokens(tokenisers[1], texts[1], targets)
+        scores[rows] = alignment_scores(source, target, np.stack([left, right], axis=1))
+
+    on_one_thread_each(score, list(_batches(texts, pairs)))
+    return scores
+
+
+def _tokens(tokeniser: TokenEncoder, texts: pa.Array, rows: np.ndarray) -> Tokens:
+    return tokens_of(*tokeniser.token_vectors(texts.take(pa.array(rows)).to_pylist()))
+
+
+def _batches(texts: Texts, pairs: np.ndarray) -> Iterator[np.ndarray]:
+    """Places of pairs that are scored together, those of one source one after the other."""
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    sizes = [pc.binary_length(side).to_numpy(zero_copy_only=False) for side in texts]
+    total = np.cumsum(sizes[0][pairs[order, 0]].astype(np.int64) + sizes[1][pairs[order, 1]])
+    cuts = np.flatnonzero(np.diff(total // _BYTES_AT_ONCE)) + 1
+    yield from (rows for rows in np.split(order, cuts) if len(rows))
+
+
+def _cosines(encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:
+    sources, left = np.unique(pairs[:, 0], return_inverse=True)
+    targets, right = np.unique(pairs[:, 1], return_inverse=True)
+    if encoders[0].dimension != encoders[1].dimension:
+        dimensions = " and ".join(str(one.dimension) for one in encoders)
+        raise ValueError(f"vectors of {dimensions} dimensions cannot be compared")
+    x, y = _vectors(encoders[0], texts[0], sources), _vectors(encoders[1], texts[1], targets)
+    scores = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        scores[part] = _paired_cosines(x[left[part]].astype(np.float32), y[right[part]].astype(np.float32))
+    return scores
+
+
+def _vectors(encoder: SentenceEncoder, texts: pa.Array, rows: np.ndarray) -> np.ndarray:
+    """Vectors of some sentences, rounded to float16 as those are that a search reads."""
+    vectors = np.empty((len(rows), encoder.dimension), np.float16)
+    for start in range(0, len(rows), _SENTENCES_AT_ONCE):
+        part = slice(start, start + _SENTENCES_AT_ONCE)
+        vectors[part] = encoder.encode(texts.take(pa.array(rows[part])).to_pylist())
+    return vectors
+
+
+@compiled
+def _paired_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    cosines = np.empty(len(left), np.float32)
+    for row in range(len(left)):
+        cosines[row] = cosine_of(left[row], right[row])
+    return cosines
