@@ -1,6 +1,6 @@
 """How well `babelmill mine` finds translations in real news: pairs hidden among ten times as many other sentences.
 
-    python benchmarks/mining_quality.py WMT_NEWS.parquet [--encoder default] [--languages deu rus]
+    python benchmarks/mining_quality.py WMT_NEWS.parquet [--encoder default] [--languages deu rus cmn ces]
 
 The Parquet file has columns source (test set), lang, eng and text. For each language 2,000 pairs of one year are hidden
 among 20,000 sentences of other years on each side. The distractors of the two sides are no translations of each other:
@@ -23,16 +23,26 @@ import polars as pl
 
 from tasks.similarity.scoring import Scores, best_threshold
 
-PAIRS, DISTRACTORS, GOLD_YEAR, SEED = 2_000, 20_000, "2016", 1
-VARIANTS = [("absolute", "max"), ("distance", "max"), ("ratio", "forward"), ("ratio", "intersection"), ("ratio", "max")]
+PAIRS, DISTRACTORS, SEED = 2_000, 20_000, 1
+GOLD_YEARS = {"cmn": "2019"}  # the file has no Chinese of 2016
+VARIANTS = [("absolute", "max"), ("distance", "max")]
+VARIANTS += [("ratio", retrieval) for retrieval in ("forward", "backward", "intersection", "union", "max")]
 NO_THRESHOLD = "-1000"
 
 
 def hidden_pairs(news: pl.DataFrame, language: str) -> tuple[pl.DataFrame, list[str], list[str]]:
     """Return the gold pairs (text, eng), and the shuffled sentences of both sides with the gold among them."""
     rows = news.filter(pl.col("lang") == language)
-    in_gold_year = pl.col("source").str.contains(GOLD_YEAR)
-    gold = rows.filter(in_gold_year).unique("text").unique("eng").sort("text").sample(PAIRS, seed=SEED, shuffle=True)
+    in_gold_year = pl.col("source").str.contains(GOLD_YEARS.get(language, "2016"))
+    gold = (
+        rows.filter(in_gold_year)
+        .sort("text", "eng")
+        .unique("text", keep="first")
+        .sort("eng")
+        .unique("eng", keep="first")
+        .sort("text")
+        .sample(PAIRS, seed=SEED, shuffle=True)
+    )
     others = rows.filter(~in_gold_year).select("text").unique().join(gold, on="text", how="anti").sort("text")
     english = news.filter(~in_gold_year & (pl.col("lang") != language)).select("eng").unique()
     english = english.join(rows, on="eng", how="anti").sort("eng")
@@ -66,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("news", type=Path)
     parser.add_argument("--encoder", default="default")
-    parser.add_argument("--languages", nargs="+", default=["deu", "rus"])
+    parser.add_argument("--languages", nargs="+", default=["deu", "rus", "cmn", "ces"])
     arguments = parser.parse_args()
     lines = pl.col("text", "eng").str.replace_all(r"\s+", " ").str.strip_chars()
     news = pl.read_parquet(arguments.news).with_columns(lines)

@@ -7,15 +7,22 @@ from itertools import combinations
 from flows.calibrations import load_calibrations, resolve
 from flows.config import CorpusConfig
 from flows.corpus import Corpus, Pair
+from flows.opening import encoder_reference
 from flows.steps import Steps
 from storage.manifest import Artifact, Dataset
 from storage.store import Store
+from tasks.align_documents import align_documents
 from tasks.embed_sentences import EncoderReference
 from tasks.find_neighbours import NeighbourConfig, find_neighbours
 from tasks.index_embeddings import index_embeddings
+from tasks.judge_candidates import judge_candidates
+from tasks.match_documents import LanguageSide, match_documents
 from tasks.mine_pairs import mine_pairs
 from tasks.score_pairs import score_pairs
 from tasks.select_pairs import select_pairs
+from tasks.similarity.judging import EncoderJudge
+
+Work = tuple[list[Dataset], list[Dataset], list[Dataset]]  # blocks of neighbours, and both sides' sentences
 
 
 def language_pairs(config: CorpusConfig, languages: list[str]) -> list[Pair]:
@@ -35,12 +42,15 @@ def build_pairs(
     blocks = search_grid(store, config, corpus, pairs, steps)
     corpus.blocks = [block for of_pair in blocks.values() for block in of_pair]
     sides = [(corpus.unique[source], corpus.unique[target]) for source, target in pairs]
+    work: dict[Pair, Work] = {pair: (blocks[pair], *both) for pair, both in zip(pairs, sides, strict=True)}
+    judged = judgements(store, config, work, encoders, steps)
+    links = local_links(store, config, corpus, pairs, encoders, steps)
     known = load_calibrations(store, config.corpus)
     calls = []
-    for pair, both in zip(pairs, sides, strict=True):
+    for pair, what in work.items():
         fingerprints = encoders[pair[0]].fingerprint, encoders[pair[1]].fingerprint
         settings = resolve(config.mine, known, pair, fingerprints)
-        calls.append((store, "-".join(pair), blocks[pair], *both, settings))
+        calls.append((store, "-".join(pair), *what, settings, judged.get(pair), links.get(pair, ())))
     mined = steps.each("mine pairs", mine_pairs, calls)
     scores = steps.each(
         "score pairs",
@@ -55,7 +65,7 @@ def build_pairs(
             for found, values, both in zip(mined, scores, sides, strict=True)
         ],
     )
-    corpus.scores = [part for parts in scores for part in parts]
+    corpus.scores = [*judged.values(), *(part for parts in scores for part in parts)]
     corpus.pairs = dict(zip(pairs, mined, strict=True))
     corpus.corpora = {pair: good for pair, (good, _) in zip(pairs, selected, strict=True)}
     corpus.rejected_pairs = {pair: bad for pair, (_, bad) in zip(pairs, selected, strict=True)}
@@ -93,3 +103,70 @@ def indexed(store: Store, config: CorpusConfig, corpus: Corpus, pairs: list[Pair
         return {}
     made = steps.each("index embeddings", index_embeddings, [(store, part, config.search) for part in wanted])
     return {part.partition: index for part, index in zip(wanted, made, strict=True)}
+
+
+def judgements(
+    store: Store,
+    config: CorpusConfig,
+    work: dict[Pair, Work],
+    encoders: dict[str, EncoderReference],
+    steps: Steps,
+) -> dict[Pair, Dataset]:
+    """Let a judge, if the settings name one, score what is plausible in every language pair."""
+    judging = config.mine.judging
+    if judging is None:
+        return {}
+    by = {language: judge_of(store, config, one) for language, one in encoders.items()}
+    calls = [(store, "-".join(pair), *what, (by[pair[0]], by[pair[1]]), judging) for pair, what in work.items()]
+    return dict(zip(work, steps.each("judge candidates", judge_candidates, calls), strict=True))
+
+
+def judge_of(store: Store, config: CorpusConfig, own: EncoderReference) -> EncoderReference:
+    """Return the encoder that judges sentences: another one, or for alignments the one that has embedded them."""
+    judge = config.mine.judge
+    if isinstance(judge, EncoderJudge):
+        return encoder_reference(store, judge.encoder, config.embed.precision)
+    return own
+
+
+def local_links(  # noqa: PLR0913, PLR0917 - two stages that need all of a build
+    store: Store,
+    config: CorpusConfig,
+    corpus: Corpus,
+    pairs: list[Pair],
+    encoders: dict[str, EncoderReference],
+    steps: Steps,
+) -> dict[Pair, tuple[Dataset, ...]]:
+    """Match documents within each crawl, if the settings ask for that, and align their sentences."""
+    if config.match is None:
+        return {}
+    places = [(pair, number, crawl) for pair in pairs for number, crawl in enumerate(corpus.crawls)]
+    sides = [tuple(_language_side(corpus, language, number) for language in pair) for pair, number, _ in places]
+    matched = steps.each(
+        "match documents",
+        match_documents,
+        [
+            (store, "-".join(pair), crawl, corpus.selected[crawl].kept, *both, config.match)
+            for (pair, _, crawl), both in zip(places, sides, strict=True)
+        ],
+    )
+    aligned = steps.each(
+        "align documents",
+        align_documents,
+        [
+            (store, found, *both, (encoders[pair[0]], encoders[pair[1]]), config.align)
+            for (pair, _, _), both, found in zip(places, sides, matched, strict=True)
+        ],
+    )
+    corpus.matches = [*matched, *aligned]
+    links: dict[Pair, tuple[Dataset, ...]] = dict.fromkeys(pairs, ())
+    for (pair, _, _), found in zip(places, aligned, strict=True):
+        links[pair] = (*links[pair], found)
+    return links
+
+
+def _language_side(corpus: Corpus, language: str, number: int) -> LanguageSide:
+    """Return a language's sentences in a crawl, and the vectors that they may have: those of crawls up to it."""
+    place = f"{language}/{corpus.crawls[number]}/"
+    sentences = [part for part in corpus.sentences if part.partition.startswith(place)]
+    return LanguageSide(sentences, corpus.embeddings[language][: number + 1])

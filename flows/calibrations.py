@@ -17,7 +17,7 @@ from storage.garbage import list_files
 from storage.manifest import Partition, Reference
 from storage.store import Store
 from tasks.similarity.calibration import Calibration
-from tasks.similarity.retrieval import DEFAULT_THRESHOLDS, MineConfig
+from tasks.similarity.retrieval import MineConfig
 
 Pair = tuple[str, str]  # labels of source and target
 Encoders = tuple[str, str]  # fingerprints of those of source and target
@@ -84,8 +84,10 @@ def load_calibrations(store: Store, corpus: str) -> Calibrations:
 def threshold_for(known: Calibrations, pair: Pair, encoders: Encoders, mine: MineConfig) -> Calibration | None:
     """Return the calibration of a language pair for these encoders and this way of mining, if there is one.
 
-    A pair that was calibrated the other way round counts: margins are symmetric.
+    A pair that was calibrated the other way round counts: margins are symmetric. A judge's margins are other ones.
     """
+    if mine.is_judged:
+        return None
     retrieval = _TURNED.get(mine.retrieval, mine.retrieval)
     straight = (pair, encoders, mine.margin, mine.retrieval, mine.k)
     turned = ((pair[1], pair[0]), (encoders[1], encoders[0]), mine.margin, retrieval, mine.k)
@@ -101,7 +103,7 @@ def resolve(mine: _Mine, known: Calibrations, pair: Pair, encoders: Encoders) ->
     if calibration is not None:
         _logger.info("threshold of %s: %.4f, calibrated for %s", name, calibration.threshold.value, aim(calibration))
         return mine.model_copy(update={"threshold": calibration.threshold.value})
-    default = DEFAULT_THRESHOLDS[mine.margin]
+    default = mine.default_threshold
     _logger.info(
         "threshold of %s: %.4f, the default; none is calibrated for this encoder, %s, %s and k = %d",
         *(name, default, mine.margin, mine.retrieval, mine.k),

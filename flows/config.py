@@ -17,6 +17,8 @@ from tasks.formats.documents import ExtractConfig
 from tasks.mine_pairs import MinePairsConfig
 from tasks.publish import PublishConfig
 from tasks.select_pairs import SelectPairsConfig
+from tasks.similarity.document_alignment import AlignConfig
+from tasks.similarity.document_matching import MatchConfig
 from tasks.similarity.indexes import IndexConfig
 from tasks.text.labels import parse_label
 from tasks.text.language import IdentifyConfig
@@ -118,6 +120,11 @@ class CorpusConfig(Settings):
     sentences: SentenceConfig = SentenceConfig()
     embed: EmbedConfig = EmbedConfig()
     search: IndexConfig = IndexConfig()
+    match: Annotated[
+        MatchConfig | None,
+        Field(description="Match documents of a host that translate each other, and align their sentences; null: no"),
+    ] = None
+    align: AlignConfig = AlignConfig()
     mine: MinePairsConfig = MinePairsConfig()
     pair_filters: SelectPairsConfig = SelectPairsConfig()
     publish: PublishConfig = PublishConfig()

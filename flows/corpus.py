@@ -26,6 +26,7 @@ class Corpus:
     embeddings: dict[str, list[Dataset]] = field(default_factory=dict)
     indexes: dict[str, Artifact] = field(default_factory=dict)
     blocks: list[Dataset] = field(default_factory=list)
+    matches: list[Dataset] = field(default_factory=list)  # document_pairs and local_pairs
     scores: list[Dataset] = field(default_factory=list)
     pairs: dict[Pair, Dataset] = field(default_factory=dict)
     corpora: dict[Pair, Dataset] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class Corpus:
             *self.sentences,
             *(part for parts in (*self.unique.values(), *self.embeddings.values()) for part in parts),
             *self.blocks,
+            *self.matches,
             *self.scores,
             *self.pairs.values(),
             *self.corpora.values(),

@@ -39,7 +39,8 @@ _SENTENCE_PAIR = (
     ("target_id", ID),
     ("cosine", pa.float32()),
     ("margin", pa.float32()),
-    ("found_by", pa.string()),  # forward, backward or both
+    ("found_by", pa.string()),  # forward, backward, both or document, or one of the former and "+document"
+    ("alignment", pa.float32()),  # of the sentences in two matched documents; null where documents did not find it
 )
 
 SCHEMAS: dict[str, pa.Schema] = {
@@ -107,11 +108,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("neighbour_ids", IDS),  # best first; ties in the order of the ids
             ("cosines", COSINES),
         ),
-        _schema("pairs", 1, *_SENTENCE_PAIR),
+        _schema("pairs", 2, *_SENTENCE_PAIR),
         _schema("pair_scores", 1, ("pair_id", ID), ("score", pa.float32())),
         _schema(
             "corpus",
-            1,
+            2,
             *_SENTENCE_PAIR,
             ("source", pa.string()),
             ("target", pa.string()),
@@ -130,7 +131,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         ),
         _schema(
             "rejected_pairs",
-            1,
+            2,
             *_SENTENCE_PAIR,
             ("source", pa.string()),
             ("target", pa.string()),

@@ -58,10 +58,11 @@ class IndexConfig(Settings):
 
 
 def build_index(vectors: Different, config: IndexConfig) -> Any:
-    """Return a FAISS index of the different vectors of one side, by their numbers; its memory is its own and a sample.
+    """Return a FAISS index of the different vectors of one side, by their numbers.
 
-    It is trained on vectors that are evenly spaced among them, from FAISS's own fixed seeds. Where there are too few
-    for that, each is kept as it is, and the search is exact.
+    Vectors are read in blocks: it takes the memory of the index and of its training sample, which is evenly spaced
+    among them; clustering begins with FAISS's own fixed seeds. Where there are too few vectors for that, each is kept
+    as it is, and the search is exact.
 
     Raises:
         ValueError: naming the field, if FAISS cannot make such an index of them.

@@ -24,7 +24,7 @@ BY_DOCUMENT = "document"
 class LocalConfig(Settings):
     """Which links of single sentences between matched documents become pairs, and at which margin."""
 
-    alignment: Annotated[float, Field(le=1, description="Least alignment score of a link")] = 0.3
+    alignment: Annotated[float, Field(le=1, description="Least alignment score of a link")] = 0.25
     margin: Annotated[
         float, Field(description="Least margin, below the threshold of the others: there are fewer to be mistaken for")
     ] = 0.0
@@ -40,12 +40,13 @@ def merge_pairs(
     over the sentences' neighbourhoods among all sentences.
 
     Args:
-        pairs: what `mine` gave.
+        pairs: what `mine` gave; an `alignment` that is there already is replaced.
         local: `local_pairs`; links of several sentences are passed over.
         neighbours: the merged `neighbours` table that `mine` had.
         mining: with the margin's kind, k and the largest margin.
         config: which links are good enough.
     """
+    pairs = pairs.select([name for name in pairs.column_names if name != "alignment"])
     links = _one_to_one(local, config)
     margin = _margins(links, neighbours, mining)
     links = links.append_column("margin", pa.array(margin, pa.float32()))

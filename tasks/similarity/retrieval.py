@@ -14,6 +14,7 @@ from storage.ids import joined_ids
 from storage.schemas import check, empty
 from tasks.similarity.compiled import compiled
 from tasks.similarity.identifiers import positions, ranks
+from tasks.similarity.judging import JudgeConfig, margins_by
 from tasks.similarity.margin import (
     Candidates,
     Margin,
@@ -24,7 +25,7 @@ from tasks.similarity.margin import (
     mean_cosines,
     without,
 )
-from tasks.similarity.neighbour_tables import sides_of
+from tasks.similarity.neighbour_tables import Sides, sides_of
 from tasks.similarity.neighbours import Neighbours, search
 from tasks.similarity.ranking import cosine_of
 
@@ -64,9 +65,19 @@ class MineConfig(MarginConfig):
     ] = None
 
     @property
+    def default_threshold(self) -> float:
+        """Least margin of a pair where nothing says which: the default encoder's for this margin."""
+        return DEFAULT_THRESHOLDS[self.margin]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a second judge gives the margins: a threshold for those of the search does not suit them."""
+        return False
+
+    @property
     def least(self) -> np.float32:
-        """Least margin of a pair: the threshold, or the default encoder's for this margin where there is none."""
-        return np.float32(DEFAULT_THRESHOLDS[self.margin] if self.threshold is None else self.threshold)
+        """Least margin of a pair: the threshold, or the default where there is none."""
+        return np.float32(self.default_threshold if self.threshold is None else self.threshold)
 
 
 class _Pairs(NamedTuple):
@@ -77,7 +88,20 @@ class _Pairs(NamedTuple):
     found_by: np.ndarray  # index into _FOUND_BY
 
 
-def mine(neighbours: pa.Table, config: MineConfig, *, refused: pa.Table | None = None) -> pa.Table:
+class Judgements(NamedTuple):
+    """Scores of plausible pairs by a second judge, and who that was."""
+
+    table: pa.Table  # pair_id, score
+    config: JudgeConfig
+
+
+def mine(
+    neighbours: pa.Table,
+    config: MineConfig,
+    *,
+    refused: pa.Table | None = None,
+    judgements: Judgements | None = None,
+) -> pa.Table:
     """The pairs in a merged `neighbours` table, best first, in the `pairs` schema.
 
     Ties of the margin are in the order of cosine, source id and target id. `found_by` says which sentence, if not
@@ -87,22 +111,25 @@ def mine(neighbours: pa.Table, config: MineConfig, *, refused: pa.Table | None =
         neighbours: of both sides, merged.
         config: margin, retrieval, k and limits.
         refused: those of the `candidates` that cannot be chosen: their sentences get their next choice.
+        judgements: a second judge's scores, by which the margins are then.
 
     Raises:
-        ValueError: if the table is not of both sides or not merged.
+        ValueError: if the table is not of both sides or not merged, or the judgements are of another.
     """
-    source_ids, target_ids, found = sides_of(neighbours, config.k)
-    margin = margins(found, config.margin)
+    sides = sides_of(neighbours, config.k)
+    source_ids, target_ids, found = sides
+    margin = _margins(sides, config, judgements)
     if refused is not None:
         rows = positions(refused["source_id"], source_ids), positions(refused["target_id"], target_ids)
         margin = without(found, margin, rows)
     pairs = _choose(found, margin, (ranks(source_ids), ranks(target_ids)), config)
     found_by = pa.DictionaryArray.from_arrays(pa.array(pairs.found_by), list(_FOUND_BY)).cast(pa.string())
     columns = [*_id_columns(pairs, source_ids, target_ids), pa.array(pairs.cosine), pa.array(pairs.margin), found_by]
+    columns.append(pa.nulls(len(found_by), pa.float32()))
     return check("pairs", pa.Table.from_arrays(columns, schema=empty("pairs").schema))
 
 
-def candidates(neighbours: pa.Table, config: MineConfig) -> pa.Table:
+def candidates(neighbours: pa.Table, config: MineConfig, judgements: Judgements | None = None) -> pa.Table:
     """All neighbours of either side whose margin is high enough, each pair once: what may become a pair.
 
     Columns pair_id, source_id, target_id, cosine, margin; the order is that of the neighbours' rows.
@@ -110,10 +137,16 @@ def candidates(neighbours: pa.Table, config: MineConfig) -> pa.Table:
     Raises:
         ValueError: if the table is not of both sides or not merged.
     """
-    source_ids, target_ids, found = sides_of(neighbours, config.k)
-    listed = listed_candidates(found, margins(found, config.margin), config.least)
+    sides = sides_of(neighbours, config.k)
+    source_ids, target_ids, found = sides
+    listed = listed_candidates(found, _margins(sides, config, judgements), config.least)
     columns = [*_id_columns(listed, source_ids, target_ids), pa.array(listed.cosine), pa.array(listed.margin)]
     return pa.table(columns, names=["pair_id", "source_id", "target_id", "cosine", "margin"])
+
+
+def _margins(sides: Sides, config: MineConfig, judgements: Judgements | None) -> Margins:
+    margin = margins(sides.neighbours, config.margin)
+    return margin if judgements is None else margins_by(judgements.table, sides, margin, judgements.config)
 
 
 def mine_vectors(

@@ -19,7 +19,7 @@ def demo(in_process, tmp_path_factory):
 
 
 def test_most_pairs_of_the_gold_are_found(demo, capsys):
-    config, report = demo
+    _, report = demo
     gold = gold_pairs(samples() / "gold" / "pairs.tsv")
     mined = {pair: mined_pairs(Path(report.release) / "bilingual" / f"{pair}.parquet") for pair in report.pairs}
     assert set(mined) == set(gold)

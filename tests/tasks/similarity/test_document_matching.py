@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.schemas import ID
@@ -106,6 +106,7 @@ hosts = st.sampled_from(["a.org", "b.org", "de.b.org", "en.b.org"])
 paths = st.sampled_from(["", "x", "de/x", "en/x", "x_de.html", "x.html", "y"])
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.sampled_from(["de", "en"]), hosts, paths, st.integers(0, 3)), min_size=1, max_size=12),
     st.randoms(),

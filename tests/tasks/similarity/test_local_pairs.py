@@ -60,6 +60,14 @@ def test_without_local_pairs_the_others_stay_as_they_are(world):
     assert 10 < pairs.num_rows < 40
 
 
+def test_a_column_for_the_alignment_may_be_there_already(world):
+    _, table, pairs = world
+    every = links(world, *(([row], [row]) for row in range(40)))
+    once = merge_pairs(pairs, every, table, MINING, ANY)
+    without = pairs.append_column("alignment", pa.nulls(pairs.num_rows, pa.float32()))
+    assert merge_pairs(without, every, table, MINING, ANY).equals(once)
+
+
 def test_each_pair_is_there_once_and_says_who_found_it(world):
     _, table, pairs = world
     globally = {key for key, row in keyed(pairs).items()}
