@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=4)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    logging.getLogger("distributed").setLevel(logging.WARNING)
+    logging.disable(logging.INFO)  # of Dask, which tells every step
     print(f"{arguments.crawls} x {arguments.crawls} blocks of {arguments.rows:,} sentences; {os.cpu_count()} cores\n")
     print("| where | time | rate | digest |\n|---|---|---|---|")
     rate, digest = measure("this process, one thread", Local(), arguments)

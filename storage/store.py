@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from storage.computing import compute_and_write
 from storage.engines import Engine, Local
@@ -205,7 +206,14 @@ class Store:
     def _manifest(self, reference: Reference) -> Manifest | None:
         filesystem, root = self.place()
         data = read_bytes(filesystem, f"{root}/{reference.folder}/manifest.json")
-        return None if data is None else Manifest.model_validate_json(data)
+        try:
+            return None if data is None else Manifest.model_validate_json(data)
+        except ValidationError as error:
+            where = f"{self.root}/{reference.folder}"
+            raise ConfigError(
+                f"root: {where}/manifest.json is damaged, or another version of babelmill wrote it; remove that "
+                "folder, which is then made again, or choose another root"
+            ) from error
 
 
 def typed(reference: Reference) -> Dataset | Artifact:

@@ -199,6 +199,15 @@ def test_a_crash_leaves_no_manifest_and_a_rerun_completes(any_store):
     assert any_store.read(dataset).equals(many_scores())
 
 
+@pytest.mark.parametrize("data", [b"{}", b'{"reference": 1}', b"\xff not JSON"])
+def test_a_manifest_of_another_version_or_a_damaged_one_is_refused_with_what_to_do(store, data):
+    [made] = store.derive(scoring(Once(("pair_scores", scores(1.0)))))
+    filesystem, root = store.place()
+    write_bytes(filesystem, f"{root}/{made.folder}/manifest.json", data)
+    with pytest.raises(ConfigError, match="another version of babelmill wrote it; remove that folder"):
+        Store(store.root).derive(scoring(Once()))
+
+
 def test_leftovers_are_invisible(any_store):
     [dataset] = any_store.derive(scoring(Once(("pair_scores", scores(1)))))
     filesystem, root = any_store.place()
