@@ -18,6 +18,7 @@ from encoder.columns import ColumnLstm
 from encoder.precision import ColumnRunner, NetworkRunner, Precision, Runner, check_precision, offered
 from encoder.settings import Settings
 from encoder.vocabulary import PAD, Ragged
+from encoder.weights import restored, stored
 
 INITIAL_RANGE = 0.1  # LASER draws every weight from uniform(-0.1, 0.1)
 
@@ -88,15 +89,12 @@ class BiLstmModel(nn.Module):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Lay the weights out as `config.storage` says."""
-        kind = getattr(torch, self.config.storage)
-        return {name: weight.detach().to(kind).contiguous() for name, weight in self.state_dict().items()}
+        return stored(self, self.config.storage)
 
     @classmethod
     def from_tensors(cls, config: BiLstmConfig, tensors: Mapping[str, torch.Tensor]) -> BiLstmModel:
         """Read what `tensors` laid out; KeyError or RuntimeError if a tensor is missing or of another shape."""
-        model = cls(config, len(tensors["embedding.weight"]))
-        model.load_state_dict({name: weight.float() for name, weight in tensors.items()})
-        return model.eval().requires_grad_(requires_grad=False)
+        return restored(cls(config, len(tensors["embedding.weight"])), tensors)
 
 
 def _turn(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

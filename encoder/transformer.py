@@ -18,6 +18,7 @@ from torch import nn
 from encoder.precision import NetworkRunner, Precision, Runner, check_precision, offered
 from encoder.settings import Settings
 from encoder.vocabulary import BOS, PAD, Ragged
+from encoder.weights import restored, stored
 
 LONGEST_WAVE = 10_000.0  # Vaswani et al. (2017), section 3.5
 
@@ -135,15 +136,12 @@ class TransformerModel(nn.Module):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Lay the weights out as `config.storage` says."""
-        kind = getattr(torch, self.config.storage)
-        return {name: weight.detach().to(kind).contiguous() for name, weight in self.state_dict().items()}
+        return stored(self, self.config.storage)
 
     @classmethod
     def from_tensors(cls, config: TransformerConfig, tensors: Mapping[str, torch.Tensor]) -> TransformerModel:
         """Read what `tensors` laid out; KeyError or RuntimeError if a tensor is missing or of another shape."""
-        model = cls(config, len(tensors["embedding.weight"]))
-        model.load_state_dict({name: weight.float() for name, weight in tensors.items()})
-        return model.eval().requires_grad_(requires_grad=False)
+        return restored(cls(config, len(tensors["embedding.weight"])), tensors)
 
 
 def _waves(places: int, width: int, device: torch.device) -> torch.Tensor:

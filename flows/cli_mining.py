@@ -45,11 +45,11 @@ def mine(  # noqa: PLR0917 - typer makes options of them
     ] = "default",
     source_embeddings: Annotated[
         Path | None,
-        typer.Option("--source-embeddings", "--src-embeddings", help="Of the source text, a row a line: .npy or raw."),
+        typer.Option("--src-embeddings", help="Of the source text, a row a line: .npy or raw."),
     ] = None,
     target_embeddings: Annotated[
         Path | None,
-        typer.Option("--target-embeddings", "--trg-embeddings", help="Of the target text, a row a line."),
+        typer.Option("--trg-embeddings", help="Of the target text, a row a line."),
     ] = None,
     dim: Annotated[
         int | None, typer.Option(min=1, help="Dimension of raw embeddings; beside texts 1024, LASER's, if not given.")
@@ -115,7 +115,7 @@ def both_embeddings(source: Path | None, target: Path | None) -> tuple[Path, Pat
     if source is None and target is None:
         return None
     if source is None or target is None:
-        missing, given = ("source", target) if source is None else ("target", source)
+        missing, given = ("src", target) if source is None else ("trg", source)
         raise ConfigError(
             f"--{missing}-embeddings: give the vectors of both sides or of neither; those of {given} are of one encoder"
         )

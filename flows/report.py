@@ -40,6 +40,7 @@ class BuildReport(Settings):
     funnel: dict[str, int]
     rejected_documents: dict[str, int]
     dropped_sentences: dict[str, int]
+    refused_candidates: dict[str, int]  # by guards, before pairs were chosen
     rejected_pairs: dict[str, int]
     quarantined: dict[str, str]
     sentences: dict[str, int]
@@ -174,7 +175,8 @@ def report_of(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool)
         },
         rejected_documents=dict(_dropped(store, _first_of_each(corpus)).most_common()),
         dropped_sentences=dict(_dropped(store, _one_per_kept(corpus)).most_common()),
-        rejected_pairs=dict(_dropped(store, [*corpus.pairs.values(), *corpus.corpora.values()]).most_common()),
+        refused_candidates=dict(_dropped(store, list(corpus.pairs.values())).most_common()),
+        rejected_pairs=dict(_dropped(store, list(corpus.corpora.values())).most_common()),
         quarantined=quarantined(store, corpus.documents),
         sentences={language: _rows(parts) for language, parts in corpus.unique.items()},
         pairs={f"{source}-{target}": part.rows for (source, target), part in corpus.corpora.items()},
@@ -194,6 +196,7 @@ def markdown(report: BuildReport) -> str:
         ("Least margins", report.thresholds),
         ("Rejected documents", report.rejected_documents),
         ("Dropped sentences", report.dropped_sentences),
+        ("Refused candidates", report.refused_candidates),
         ("Rejected pairs", report.rejected_pairs),
     ]
     lines = [f"# {report.corpus}, version {report.version}", "", *_links(report), ""]

@@ -12,9 +12,8 @@ import pyarrow.compute as pc
 from encoder.inference import SentenceEncoder
 from encoder.threads import on_one_thread_each
 from encoder.token_vectors import TokenEncoder, token_encoder
-from tasks.similarity.compiled import compiled
 from tasks.similarity.judging import Judge
-from tasks.similarity.ranking import cosine_of
+from tasks.similarity.ranking import cosines_of
 from tasks.similarity.token_alignment import Tokens, alignment_scores, tokens_of
 
 Encoders: TypeAlias = tuple[SentenceEncoder, SentenceEncoder]
@@ -22,7 +21,6 @@ Texts: TypeAlias = tuple[pa.Array, pa.Array]
 
 _BYTES_AT_ONCE = 262_144  # of text, of both sides: about 80 MB of token vectors of 288 dimensions, twice
 _SENTENCES_AT_ONCE = 16_384
-_PAIRS_AT_ONCE = 65_536
 
 
 def scores_by(judge: Judge, encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:
@@ -77,11 +75,7 @@ def _cosines(encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:
         dimensions = " and ".join(str(one.dimension) for one in encoders)
         raise ValueError(f"vectors of {dimensions} dimensions cannot be compared")
     x, y = _vectors(encoders[0], texts[0], sources), _vectors(encoders[1], texts[1], targets)
-    scores = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        scores[part] = _paired_cosines(x[left[part]].astype(np.float32), y[right[part]].astype(np.float32))
-    return scores
+    return cosines_of(x, y, (left, right))
 
 
 def _vectors(encoder: SentenceEncoder, texts: pa.Array, rows: np.ndarray) -> np.ndarray:
@@ -91,11 +85,3 @@ def _vectors(encoder: SentenceEncoder, texts: pa.Array, rows: np.ndarray) -> np.
         part = slice(start, start + _SENTENCES_AT_ONCE)
         vectors[part] = encoder.encode(texts.take(pa.array(rows[part])).to_pylist())
     return vectors
-
-
-@compiled
-def _paired_cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    cosines = np.empty(len(left), np.float32)
-    for row in range(len(left)):
-        cosines[row] = cosine_of(left[row], right[row])
-    return cosines

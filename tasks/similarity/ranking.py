@@ -9,6 +9,8 @@ import numpy as np
 
 from tasks.similarity.compiled import compiled
 
+_PAIRS_AT_ONCE = 65_536
+
 
 class Ranking(NamedTuple):
     """The k best rows of the other side (n, k) int64, best first, and their cosines (n, k) float32.
@@ -89,6 +91,24 @@ def cosine_of(left: np.ndarray, right: np.ndarray) -> np.float32:
     for i in range(whole, len(left)):
         a += np.float64(left[i]) * np.float64(right[i])
     return np.float32(((a + b) + (c + d)) + ((e + f) + (g + h)))
+
+
+def cosines_of(source: np.ndarray, target: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Cosine (float32) of each pair of rows of two arrays of vectors, float16 or float32, in memory or mapped."""
+    cosines = np.empty(len(pairs[0]), np.float32)
+    for start in range(0, len(cosines), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        left, right = source[pairs[0][part]].astype(np.float32), target[pairs[1][part]].astype(np.float32)
+        cosines[part] = _row_by_row(left, right)
+    return cosines
+
+
+@compiled
+def _row_by_row(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    cosines = np.empty(len(left), np.float32)
+    for row in range(len(left)):
+        cosines[row] = cosine_of(left[row], right[row])
+    return cosines
 
 
 @compiled

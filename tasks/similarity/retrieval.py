@@ -27,7 +27,7 @@ from tasks.similarity.margin import (
 )
 from tasks.similarity.neighbour_tables import Sides, sides_of
 from tasks.similarity.neighbours import Neighbours, search
-from tasks.similarity.ranking import cosine_of
+from tasks.similarity.ranking import cosines_of
 
 Retrieval = Literal["forward", "backward", "intersection", "max", "union"]
 
@@ -36,7 +36,6 @@ DEFAULT_THRESHOLDS: dict[Margin, float] = {"ratio": 1.15, "distance": 0.07, "abs
 DEFAULT_THRESHOLD = DEFAULT_THRESHOLDS["ratio"]
 
 _FOUND_BY = ("forward", "backward", "both")
-_ROWS = 65_536  # of which cosines are computed at once
 
 
 class MarginConfig(Settings):
@@ -178,12 +177,7 @@ def score_vectors(
     """Margin (float32) of given pairs of rows of two arrays of L2-normalised vectors, neighbours or not."""
     found = search(source, target, (np.arange(len(source)), np.arange(len(target))), config.k)
     own, others = mean_cosines(found.forward)[pairs[0]], mean_cosines(found.backward)[pairs[1]]
-    cosine = np.empty(len(pairs[0]), np.float32)
-    for start in range(0, len(cosine), _ROWS):
-        part = slice(start, start + _ROWS)
-        cosine[part] = _cosines(
-            *(side[rows[part]].astype(np.float32) for side, rows in zip((source, target), pairs, strict=True))
-        )
+    cosine = cosines_of(source, target, pairs)
     return compared(cosine, own, others, config.margin)
 
 
@@ -275,11 +269,3 @@ def _one_to_one(
             free_source[source] = False
             free_target[target] = False
     return taken
-
-
-@compiled
-def _cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    cosines = np.empty(len(left), np.float32)
-    for row in range(len(left)):
-        cosines[row] = cosine_of(left[row], right[row])
-    return cosines

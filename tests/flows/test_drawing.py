@@ -97,7 +97,12 @@ def test_margins_are_counted_in_the_store(store):
         ids = pa.array([bytes(16)] * 3)
         columns = {name: ids.cast(pa.binary(16)) for name in ("pair_id", "source_id", "target_id")}
         numbers = {name: pa.array([1.1, 1.2, 1.2], pa.float32()) for name in ("cosine", "margin")}
-        yield "pairs", pa.table(columns | numbers | {"found_by": ["both"] * 3}, row.schema)
+        yield (
+            "pairs",
+            pa.table(
+                columns | numbers | {"found_by": ["both"] * 3, "alignment": pa.nulls(3, pa.float32())}, row.schema
+            ),
+        )
 
     parts = store.derive(Job("mine", 1, None, (), (Slot("pairs", "deu_Latn-eng_Latn"),), compute))
     counts = margins_of(store, parts)

@@ -27,7 +27,7 @@ def files(tmp_path):
 
 def beside(files):
     (source, left), (target, right) = files
-    return source, target, "--source-embeddings", left, "--target-embeddings", right
+    return source, target, "--src-embeddings", left, "--trg-embeddings", right
 
 
 def rows_of(lines):
@@ -159,8 +159,8 @@ def test_texts_and_output_have_the_encoding_that_is_asked_for(babelmill, files, 
 
 def test_wrong_combinations_name_the_option_and_the_cure(babelmill, files, tmp_path):
     (source, left), (target, _) = files
-    told = babelmill.refused("mine", source, target, "--source-embeddings", left)
-    assert "--target-embeddings: give the vectors of both sides or of neither" in told
+    told = babelmill.refused("mine", source, target, "--src-embeddings", left)
+    assert "--trg-embeddings: give the vectors of both sides or of neither" in told
     for mode in ("search", "score"):
         told = babelmill.refused("mine", *beside(files), "--mode", mode, "--threshold", "1.1")
         assert f"--mode {mode} writes every line; leave them out" in told
