@@ -27,6 +27,8 @@ from storage.fingerprint import Settings
 from storage.manifest import Dataset
 from storage.snapshots import Snapshot
 from storage.store import Store
+from tasks.find_neighbours import recalls
+from tasks.judge_candidates import UNJUDGED
 from tasks.select_documents import Scored
 
 
@@ -46,6 +48,8 @@ class BuildReport(Settings):
     sentences: dict[str, int]
     pairs: dict[str, int]
     thresholds: dict[str, float]  # least margin of each language pair's pairs
+    recalls: dict[str, float]  # of the approximate search, the least of each language pair's blocks; none if exact
+    looked_at: dict[str, float]  # share of both sides' sentences that a judge had to look at; none without one
     release: str
 
 
@@ -156,6 +160,28 @@ def thresholds_of(store: Store, corpus: Corpus) -> dict[str, float]:
     return {pair: float(cast("float", of_pair["threshold"])) for pair, of_pair in settings.items()}
 
 
+def recalls_of(store: Store, corpus: Corpus) -> dict[str, float]:
+    """Return the least recall that was measured in each language pair whose search was approximate."""
+    found: dict[str, float] = {}
+    for block in corpus.blocks if corpus.indexes else []:
+        pair = block.partition.split("/")[0]
+        for recall in recalls(store.manifest(block).dropped).values():
+            found[pair] = min(recall, found.get(pair, 1.0))
+    return found
+
+
+def looked_at_of(store: Store, corpus: Corpus) -> dict[str, float]:
+    """Return the share of each language pair's sentences that a judge had to look at, and another encoder to embed."""
+    shares = {}
+    for part in corpus.scores:
+        pair, _, kind = part.partition.partition("/")
+        if kind == "judge":
+            languages = pair.split("-")
+            sentences = sum(_rows(corpus.unique[language]) for language in languages)
+            shares[pair] = 1 - store.manifest(part).dropped.get(UNJUDGED, 0) / max(1, sentences)
+    return shares
+
+
 def report_of(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool) -> BuildReport:
     """Count what a build made, from its manifests."""
     if corpus.release is None:
@@ -181,6 +207,8 @@ def report_of(store: Store, corpus: Corpus, snapshot: Snapshot, *, is_new: bool)
         sentences={language: _rows(parts) for language, parts in corpus.unique.items()},
         pairs={f"{source}-{target}": part.rows for (source, target), part in corpus.corpora.items()},
         thresholds=thresholds_of(store, corpus),
+        recalls=recalls_of(store, corpus),
+        looked_at=looked_at_of(store, corpus),
         release=store.url(corpus.release),
     )
 
@@ -194,6 +222,8 @@ def markdown(report: BuildReport) -> str:
         ("Unique sentences", report.sentences),
         ("Pairs", report.pairs),
         ("Least margins", report.thresholds),
+        ("Least recall of the approximate search", report.recalls),
+        ("Share of sentences that the judge looked at", report.looked_at),
         ("Rejected documents", report.rejected_documents),
         ("Dropped sentences", report.dropped_sentences),
         ("Refused candidates", report.refused_candidates),
@@ -206,7 +236,7 @@ def markdown(report: BuildReport) -> str:
             lines += [
                 f"## {title}",
                 "",
-                "| | rows |" if title != "Least margins" else "| | margin |",
+                "| | |",
                 "|---|---|",
                 *(f"| {name} | {_number(count)} |" for name, count in counts.items()),
                 "",

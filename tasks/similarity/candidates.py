@@ -23,8 +23,8 @@ class Multiplying(NamedTuple):
     """How candidates are found: never a matter of what the neighbours are.
 
     Args:
-        product: how scores are computed; bfloat16, on a processor that multiplies it, takes half the time or less and
-            gives wider bounds. Without it, what is fastest here.
+        product: how scores are computed; bfloat16 is for processors that multiply it, and gives wider bounds. Without
+            it, what should be fastest here.
         tile: vectors a side that are multiplied at once: bounds the memory besides the lists.
     """
 

@@ -29,6 +29,9 @@ def test_with_every_option_an_update_equals_a_rebuild(build, tmp_path, judge):
     judged = [one for one in second.snapshot.find("pair_scores") if one.partition.endswith("/judge")]
     assert len(judged) == 3
     assert sum(one.rows for one in judged) > 0
+    assert set(whole.report.recalls) == set(whole.report.looked_at) == set(whole.report.pairs)
+    assert min(whole.report.recalls.values()) >= 0.95
+    assert all(0 < share <= 1 for share in whole.report.looked_at.values())
 
 
 def test_matched_documents_find_what_no_search_does(build, whole, tmp_path):
