@@ -7,8 +7,8 @@ Vectors are drawn around cluster centres, and half of the targets are sources wi
 take turns in one process, each in both directions: ours from one product, the others as two searches, which is how
 they are used. `faiss` is IndexFlatIP, what LASER's mine_bitexts.py does; `sentence-transformers` its
 util.semantic_search; `ivf` an IndexIVFFlat with the smallest nprobe of a few that reaches recall@k 0.99 on the first
-2,000 rows. The rate is that of the arithmetic which one product needs, beside torch.mm of the same depth measured in
-the same run.
+2,000 rows. The rate is that of the arithmetic which one product needs, beside that of torch's own product of the same
+numbers (float32, or int8 where it is the faster), measured in the same run.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tasks.similarity.candidates import Multiplying, Product, fastest_product
 from tasks.similarity.neighbours import search
+from tasks.similarity.products import Product, buffer, fastest_product, multiply, rounded
+from tasks.similarity.sweep import Multiplying
 
 SEED, CLUSTERS, SPREAD, NOISE = 1, 1000, 1.0, 0.5
 WANTED_RECALL, PROBES, SAMPLE = 0.99, (4, 8, 16, 32, 64, 128, 256), 2_000
@@ -44,7 +45,7 @@ class Sides(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Seconds, the neighbours of each source (rows, k), and what torch.mm did around that time."""
+    """Seconds, the neighbours of each source (rows, k), and the rate of torch's product around that time."""
 
     seconds: float
     rows: Rows
@@ -72,14 +73,14 @@ def planted(rows: int, dimension: int) -> Sides:
 
 
 def gflops_of(dimension: int, product: Product) -> float:
-    """Billions of floating point operations a second of torch.mm into a buffer, the median of nine."""
-    kind = getattr(torch, product)
-    left, right = (torch.randn(4096, dimension).to(kind) for _ in range(2))
-    out = torch.empty(4096, 4096, dtype=kind)
+    """Billions of multiplications and additions a second of torch's product into a buffer, the median of nine."""
+    chance = np.random.default_rng(SEED)
+    left, right = (rounded(chance.standard_normal((4096, dimension), np.float32), product) for _ in range(2))
+    room = buffer(4096 * 4096, product)
     seconds = []
     for _ in range(10):
         begun = time.perf_counter()
-        torch.mm(left, right.T, out=out)
+        multiply(left, right, room)
         seconds.append(time.perf_counter() - begun)
     return 2 * 4096 * 4096 * dimension / median(seconds[1:]) / 1e9
 
@@ -177,7 +178,7 @@ def compare(sides: Sides, ways: Ways, products: list[Product], repeat: int) -> N
         shares = [work / turn[product].seconds / turn[product].gflops for turn in turns]
         middle = median(seconds)
         cells = [product, f"{rows:,}", f"{dimension}", f"{middle:.1f} s", f"{work / middle:.0f} GF/s"]
-        cells += [f"{median(shares):.0%}", f"{middle / rows / len(sides.target) * 1e12:.1f} ps"]
+        cells += [f"{median(shares):.0%}", f"{middle / rows / len(sides.target) * 1e9:.2f} ns"]
         for peer in [name for name in ways if name not in products]:
             ratios = [turn[peer].seconds / turn[product].seconds for turn in turns]
             same = agreement(turns[0][peer].rows[:SAMPLE], turns[0][product].rows[:SAMPLE])
@@ -201,7 +202,16 @@ def main() -> None:
     faiss.omp_set_num_threads(arguments.threads)
     search(*planted(3000, 8), (np.arange(3000), np.arange(3000)), 4)  # compiles
     print(f"k = {arguments.k}, {arguments.threads} threads")
-    columns = ["product", "rows a side", "dimension", "time", "rate", "of torch.mm", "a pair of rows", *arguments.peers]
+    columns = [
+        "product",
+        "rows a side",
+        "dimension",
+        "time",
+        "rate",
+        "of torch's product",
+        "a pair of rows",
+        *arguments.peers,
+    ]
     print("|", " | ".join(columns), "|")
     print("|---" * len(columns) + "|")
     for dimension in arguments.dimensions:

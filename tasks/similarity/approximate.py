@@ -157,4 +157,4 @@ def _rank(
             if cosine < ranking.cosines[query, k - 1]:
                 continue
             for member in members[starts[number] : min(starts[number + 1], starts[number] + k)]:
-                insert(ranking.rows[query], ranking.cosines[query], member, cosine, places)
+                insert(ranking.rows, ranking.cosines, query, (member, cosine), places)

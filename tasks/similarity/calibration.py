@@ -9,6 +9,8 @@ import numpy.typing as npt
 from pydantic import Field
 
 from storage.fingerprint import Settings
+from tasks.similarity.judging import Judge
+from tasks.similarity.margin import Margin
 from tasks.similarity.scoring import best_threshold, scores
 
 Numbers = npt.NDArray[np.float64]
@@ -78,13 +80,15 @@ class Choice(Settings):
 
 
 class HeldOut(Settings):
-    """What was hidden in held-out text, and how it was searched."""
+    """What was hidden in held-out text, and how it was searched and judged."""
 
     pair: tuple[str, str]  # labels of source and target
     encoders: tuple[str, str]  # fingerprints
-    margin: str
+    margin: Margin
     retrieval: str
     k: int
+    judge: Judge | None = None
+    judge_encoder: str | None = None  # fingerprint, if it is another one than those of the sentences
     gold: int  # translations that were hidden
     distractors: int  # sentences without one, on each side
 

@@ -1,9 +1,9 @@
-"""Pairs of sentences with their texts and the encoders of a judge in, its score of each pair out."""
+"""Sentences with their texts and the encoders of a judge in, its scores, or the pairs mined by them, out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,14 @@ import pyarrow.compute as pc
 from encoder.inference import SentenceEncoder
 from encoder.threads import on_one_thread_each
 from encoder.token_vectors import TokenEncoder, token_encoder
-from tasks.similarity.judging import Judge
+from storage.schemas import ID
+from tasks.similarity.identifiers import keys
+from tasks.similarity.judging import Judge, JudgeConfig, pair_ids, to_judge
+from tasks.similarity.margin import margins
+from tasks.similarity.neighbour_tables import neighbour_table, sides_of
+from tasks.similarity.neighbours import search
 from tasks.similarity.ranking import cosines_of
+from tasks.similarity.retrieval import Judgements, MineConfig, candidates, mine
 from tasks.similarity.token_alignment import Tokens, alignment_scores, tokens_of
 
 Encoders: TypeAlias = tuple[SentenceEncoder, SentenceEncoder]
@@ -21,6 +27,44 @@ Texts: TypeAlias = tuple[pa.Array, pa.Array]
 
 _BYTES_AT_ONCE = 262_144  # of text, of both sides: about 80 MB of token vectors of 288 dimensions, twice
 _SENTENCES_AT_ONCE = 16_384
+
+
+class Reader(NamedTuple):
+    """A judge with what it reads: the encoders by which it judges, and the texts of both sides."""
+
+    judge: Judge
+    encoders: Encoders
+    texts: Texts
+
+
+def mine_judged(
+    source: np.ndarray,
+    target: np.ndarray,
+    config: MineConfig,
+    reader: Reader,
+    *,
+    refuse: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Source rows, target rows, cosines and judged margins of the pairs between two arrays of unit vectors.
+
+    It is what the stages of a build do, one after the other: search, judge what is plausible, choose by the judge's
+    margins; row numbers stand for ids. `refuse` is as in `mine_vectors`.
+
+    Raises:
+        ValueError: as `scores_by`.
+    """
+    places = np.arange(len(source)), np.arange(len(target))
+    ids = _row_ids(len(source)), _row_ids(len(target))
+    near = neighbour_table(search(source, target, places, config.k), *ids)
+    judging = JudgeConfig(judge=reader.judge, margin=config.margin, k=config.k)
+    judgements = Judgements(_judgements(near, reader, judging), judging)
+    refused = None
+    if refuse is not None:
+        listed = candidates(near, config, judgements)
+        refused = listed.filter(pa.array(refuse(_rows_of(listed["source_id"]), _rows_of(listed["target_id"]))))
+    pairs = mine(near, config, refused=refused, judgements=judgements)
+    rows = _rows_of(pairs["source_id"]), _rows_of(pairs["target_id"])
+    return *rows, pairs["cosine"].to_numpy(), pairs["margin"].to_numpy()
 
 
 def scores_by(judge: Judge, encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:
@@ -38,6 +82,28 @@ def scores_by(judge: Judge, encoders: Encoders, texts: Texts, pairs: np.ndarray)
     if judge.kind == "encoder":
         return _cosines(encoders, texts, pairs)
     return _alignments(encoders, texts, pairs)
+
+
+def _judgements(near: pa.Table, reader: Reader, judging: JudgeConfig) -> pa.Table:
+    sides = sides_of(near, judging.k)
+    wanted = to_judge(sides.neighbours, margins(sides.neighbours, judging.margin), judging)
+    ids = pair_ids(wanted, sides)
+    scores = np.empty(0, np.float32)
+    if len(ids):
+        rows = np.stack([wanted.source_rows, wanted.target_rows], axis=1)  # in the order of ids, which are rows
+        scores = scores_by(reader.judge, reader.encoders, reader.texts, rows)
+    return pa.table({"pair_id": ids, "score": scores})
+
+
+def _row_ids(count: int) -> pa.Array:
+    """Row numbers as ids of that order."""
+    words = np.zeros((count, 2), ">u8")
+    words[:, 1] = np.arange(count)
+    return pa.FixedSizeBinaryArray.from_buffers(ID, count, [None, pa.py_buffer(words.tobytes())])
+
+
+def _rows_of(ids: pa.ChunkedArray) -> np.ndarray:
+    return keys(ids)[:, 1].astype(np.int64)
 
 
 def _alignments(encoders: Encoders, texts: Texts, pairs: np.ndarray) -> np.ndarray:

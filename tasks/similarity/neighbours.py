@@ -6,18 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from encoder.threads import on_one_thread_each
-from tasks.similarity.candidates import Multiplying, Shortlist, score_error, shortlists
 from tasks.similarity.compiled import compiled
 from tasks.similarity.different import Different, different
 from tasks.similarity.identifiers import ranks
-from tasks.similarity.ranking import Ranking, insert, nobody, rank_candidates, rank_more
+from tasks.similarity.ranking import Ranking, insert, nobody
+from tasks.similarity.sweep import Multiplying, rankings
 
-SLACK = 8  # candidates beyond k; measured: more than 99.9 % of rows are then certified at the first attempt
 _BY_DEFAULT = Multiplying()
-_ROWS = 4096  # ranked at once: 48 MB of candidates of 256 dimensions, at k = 4
 
 
 class Neighbours(NamedTuple):
@@ -66,53 +62,19 @@ def search(
     sources, targets = (different(side, place) for side, place in zip((source, target), places, strict=True))
     if not sources.size or not targets.size:
         return Neighbours(nobody(len(source), k), nobody(len(target), k))
-    is_rounded = multiplying.chosen != "float32"
-    count = 2 * k + SLACK if is_rounded else k + SLACK  # wider bounds need more to stand behind the k-th
-    forward, backward = shortlists(sources, targets, count, multiplying)
-    return Neighbours(certified(sources, targets, forward, k), certified(targets, sources, backward, k))
+    forward, backward = rankings(sources, targets, k, multiplying)
+    return Neighbours(_of_rows(forward, sources, targets), _of_rows(backward, targets, sources))
 
 
-def certified(queries: Different, targets: Different, shortlist: Shortlist, k: int) -> Ranking:
-    """The exact ranking of each row of the queries' side, from a shortlist where that is proof enough.
-
-    It is where the k-th cosine on it is above all that can be missing; the other queries are searched again.
-    """
-    ranking = nobody(queries.size, k)
-
-    def rank(start: int) -> None:
-        part = slice(start, start + _ROWS)
-        used, local = np.unique(shortlist.vectors[part], return_inverse=True)
-        candidates = local.reshape(-1, shortlist.vectors.shape[1]), shortlist.bounds[part]
-        vectors = queries.block(start, start + _ROWS), targets.take(used)
-        rows, cosines = rank_candidates(*vectors, candidates, targets.places[used], k)
-        ranking.rows[part], ranking.cosines[part] = np.append(used, -1)[rows], cosines
-
-    on_one_thread_each(rank, range(0, queries.size, _ROWS))
-    doubtful = np.flatnonzero(ranking.cosines[:, -1] <= shortlist.ceilings)
-    _search_again(queries, targets, ranking, doubtful)
+def _of_rows(ranking: Ranking, queries: Different, targets: Different) -> Ranking:
+    """From a ranking of different vectors to one of rows: each vector stands for all rows that have it."""
     return Ranking(*_expand(ranking, queries.group, targets.members, targets.starts, targets.row_places))
-
-
-def _search_again(queries: Different, targets: Different, ranking: Ranking, doubtful: np.ndarray) -> None:
-    """Rank the doubtful queries against all targets that may be as good as the k-th found so far, in place."""
-    error = score_error(queries.stored.shape[1])
-    for start in range(0, len(doubtful), 1024):  # 1024 x 8192 scores: 32 MB
-        rows = doubtful[start : start + 1024]
-        vectors = queries.take(rows)
-        least = ranking.cosines[rows, -1].astype(np.float64) - error
-        again = nobody(len(rows), ranking.rows.shape[1])
-        for first in range(0, targets.size, 8192):
-            others = targets.block(first, first + 8192)
-            scores = torch.mm(torch.from_numpy(vectors), torch.from_numpy(others).T).numpy()
-            rank_more(again, vectors, (others, first), np.argwhere(scores >= least[:, None]), targets.places)
-        ranking.rows[rows], ranking.cosines[rows] = again
 
 
 @compiled
 def _expand(
     ranking: Ranking, group: np.ndarray, members: np.ndarray, starts: np.ndarray, places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From a ranking of different vectors to one of rows: each vector stands for all rows that have it."""
     k = ranking.rows.shape[1]
     rows = np.full((len(group), k), -1, np.int64)
     cosines = np.full((len(group), k), np.float32(-np.inf), np.float32)
@@ -123,5 +85,5 @@ def _expand(
             if vector < 0 or cosine < cosines[row, k - 1]:
                 break
             for member in members[starts[vector] : min(starts[vector + 1], starts[vector] + k)]:
-                insert(rows[row], cosines[row], member, cosine, places)
+                insert(rows, cosines, row, (member, cosine), places)
     return rows, cosines
