@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -39,3 +41,23 @@ def test_joined_ids_know_the_sides():
     assert joined.type == ID
     assert joined[0] != joined[1]
     assert joined_ids(pa.array([], ID), pa.array([], ID)).to_pylist() == []
+
+
+IDS = st.lists(st.binary(min_size=16, max_size=16), max_size=30)
+
+
+@given(IDS, IDS, st.integers(0, 30))
+def test_joined_ids_are_the_hashes_of_both_ids_end_to_end(left, right, start):
+    """Of slices too, whose buffers begin before them."""
+    count = min(len(left), len(right))
+    joined = joined_ids(*(pa.array(side[:count], ID).slice(start) for side in (left, right)))
+    joined.validate(full=True)
+    pairs = zip(left[start:count], right[start:count], strict=True)
+    assert joined.to_pylist() == [blake2b(a + b, digest_size=16).digest() for a, b in pairs]
+
+
+def test_ids_that_are_not_there_are_not_joined():
+    ids = pa.array([bytes(16), bytes(16)], ID)
+    for other in (ids[:1], pa.array([bytes(16), None], ID)):
+        with pytest.raises(ValueError, match="are not joined"):
+            joined_ids(ids, other)
