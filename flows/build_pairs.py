@@ -49,7 +49,8 @@ def build_pairs(
     calls = []
     for pair, what in work.items():
         fingerprints = encoders[pair[0]].fingerprint, encoders[pair[1]].fingerprint
-        settings = resolve(config.mine, known, pair, fingerprints)
+        judge = judge_of(store, config, encoders[pair[0]]).fingerprint
+        settings = resolve(config.mine, known, pair, fingerprints, judge)
         calls.append((store, "-".join(pair), *what, settings, judged.get(pair), links.get(pair, ())))
     mined = steps.each("mine pairs", mine_pairs, calls)
     scores = steps.each(

@@ -13,7 +13,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_image_artifact, create_table_artifact
 from pydantic import Field, model_validator
 
-from flows.calibrations import aim, keep_calibration
+from flows.calibrations import aim, keep_calibration, way
 from flows.config import EncoderRecipe, Language, Name, Resources
 from flows.drawing_calibration import calibration_plot
 from flows.markup import plain
@@ -31,7 +31,9 @@ from tasks.calibrate_threshold import calibrate_threshold as calibrate
 from tasks.collect_bitext import collect_bitext
 from tasks.embed_sentences import EmbedConfig, EncoderReference
 from tasks.formats.bitext import BitextSource
+from tasks.judge_candidates import check_alignment
 from tasks.similarity.calibration import Calibration, Estimate
+from tasks.similarity.judging import EncoderJudge
 
 _LONGEST_HEADER = 1 << 20  # bytes
 
@@ -77,10 +79,11 @@ def calibrate_threshold(config: CalibrateThresholdConfig) -> CalibrationReport:
     with open_store(config.root, config.resources, config.credentials) as store:
         steps = PrefectSteps(f"calibrate {config.corpus} {name}")
         encoders = encoders_of(store, config, steps)
+        judge = judge_of(store, config, encoders)
         parts = [labelled(store, part, config.pair) for part in config.bitext]
         sources = [(store, f"calibration/{name}/{place:03d}", part) for place, part in enumerate(parts)]
         bitext = steps.each("collect bitext", collect_bitext, sources)
-        calls = [(store, config.pair, encoders, bitext, config.calibration)]
+        calls = [(store, config.pair, encoders, bitext, config.calibration, judge)]
         [artifact] = steps.each("calibrate threshold", calibrate, calls)
         calibration = calibration_of(store, artifact)
         place = keep_calibration(store, config.corpus, calibration, artifact)
@@ -126,6 +129,22 @@ def encoders_of(
     return references[0], references[1]
 
 
+def judge_of(
+    store: Store, config: CalibrateThresholdConfig, encoders: tuple[EncoderReference, EncoderReference]
+) -> EncoderReference | None:
+    """Return the encoder of a judge, if it has one of its own, as in a build.
+
+    Raises:
+        ConfigError: if there is no such encoder, or alignments are wanted and those of the sentences have no tokens.
+    """
+    judge = config.calibration.judge
+    if isinstance(judge, EncoderJudge):
+        return encoder_reference(store, judge.encoder, config.embed.precision)
+    for encoder in encoders if judge else ():
+        check_alignment(encoder.load(store), "calibration.judge")
+    return None
+
+
 def calibration_report(calibration: Calibration, place: str) -> CalibrationReport:
     """Show a calibration on the run's page as a table and a picture, and return it."""
     pair = "-".join(calibration.pair)
@@ -157,7 +176,7 @@ def hidden(calibration: Calibration) -> str:
     share = calibration.gold / (calibration.gold + calibration.distractors)
     return (
         f"{calibration.gold:,} translations hidden among {calibration.distractors:,} other sentences a side "
-        f"({share:.1%}); {calibration.margin}, {calibration.retrieval}, k = {calibration.k}"
+        f"({share:.1%}); {way(calibration)}"
     )
 
 

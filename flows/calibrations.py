@@ -6,25 +6,25 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from storage.errors import ConfigError
-from storage.files import is_local, read_bytes, write_bytes
+from storage.files import is_local, locate, read_bytes, write_bytes
 from storage.fingerprint import Settings, digest
 from storage.garbage import list_files
 from storage.manifest import Partition, Reference
 from storage.store import Store
+from tasks.mine_pairs import MinePairsConfig
 from tasks.similarity.calibration import Calibration
-from tasks.similarity.retrieval import MineConfig
+from tasks.similarity.judging import EncoderJudge, Judge
+from tasks.similarity.margin import Margin
 
 Pair = tuple[str, str]  # labels of source and target
 Encoders = tuple[str, str]  # fingerprints of those of source and target
-Key = tuple[Pair, Encoders, str, str, int]  # and margin, retrieval, k: what a threshold belongs to
+Judged = tuple[()] | tuple[str, float, str]  # kind, plausible margin, fingerprint if it is another encoder
+Key = tuple[Pair, Encoders, str, str, int, Judged]  # with margin, retrieval, k: what a threshold belongs to
 Calibrations = Mapping[Key, Calibration]
-
-_Mine = TypeVar("_Mine", bound=MineConfig)
 
 _FOLDER = "calibrations"
 _TURNED = {"forward": "backward", "backward": "forward"}
@@ -45,7 +45,7 @@ class Kept(Settings):
 def keep_calibration(store: Store, corpus: str, calibration: Calibration, artifact: Reference) -> str:
     """Put a calibration where builds of a corpus find it, and return the file's path or URL.
 
-    It takes the place of the one for the same pair, encoders, margin, retrieval and k; others stay beside it.
+    It takes the place of the one for the same pair, encoders, margin, retrieval, k and judge; others stay beside it.
     """
     kept = Kept(
         corpus=corpus,
@@ -55,7 +55,8 @@ def keep_calibration(store: Store, corpus: str, calibration: Calibration, artifa
         run=store.run,
     )
     filesystem, root = store.place()
-    name = digest(json.dumps(_key(calibration)).encode())[:16]
+    *search, judged = _key(calibration)
+    name = digest(json.dumps([*search, *judged]).encode())[:16]  # without a judge that of files older than judges
     path = f"{root}/{_FOLDER}/{corpus}/{'-'.join(calibration.pair)}/{name}.json"
     write_bytes(filesystem, path, kept.model_dump_json(indent=1).encode())
     return path if is_local(filesystem) else str(filesystem.unstrip_protocol(path))
@@ -73,30 +74,33 @@ def load_calibrations(store: Store, corpus: str) -> Calibrations:
         data = read_bytes(filesystem, f"{root}/{file.path}") if file.path.endswith(".json") else None
         if data is None:
             continue
-        try:
-            calibration = Kept.model_validate_json(data).calibration
-        except ValidationError as error:
-            raise ConfigError(f"{root}/{file.path} is no calibration: remove it, and calibrate again") from error
+        calibration = _parsed(data, f"{root}/{file.path} is no calibration: remove it, and calibrate again")
         found[_key(calibration)] = calibration
     return found
 
 
-def threshold_for(known: Calibrations, pair: Pair, encoders: Encoders, mine: MineConfig) -> Calibration | None:
+def threshold_for(
+    known: Calibrations, pair: Pair, encoders: Encoders, mine: MinePairsConfig, judge: str | None = None
+) -> Calibration | None:
     """Return the calibration of a language pair for these encoders and this way of mining, if there is one.
 
-    A pair that was calibrated the other way round counts: margins are symmetric. A judge's margins are other ones.
+    A pair that was calibrated the other way round counts: margins are symmetric. `judge` is the fingerprint of the
+    encoder of a judge of that kind.
     """
-    if mine.is_judged:
-        return None
-    retrieval = _TURNED.get(mine.retrieval, mine.retrieval)
-    straight = (pair, encoders, mine.margin, mine.retrieval, mine.k)
-    turned = ((pair[1], pair[0]), (encoders[1], encoders[0]), mine.margin, retrieval, mine.k)
+    retrieval, judged = _TURNED.get(mine.retrieval, mine.retrieval), _judged(mine.judge, mine.margin, judge)
+    straight = (pair, encoders, mine.margin, mine.retrieval, mine.k, judged)
+    turned = ((pair[1], pair[0]), (encoders[1], encoders[0]), mine.margin, retrieval, mine.k, judged)
     return known.get(straight) or known.get(turned)
 
 
-def resolve(mine: _Mine, known: Calibrations, pair: Pair, encoders: Encoders) -> _Mine:
-    """Return settings whose threshold is a number: that of the settings, the calibrated one, or the default."""
-    name, calibration = "-".join(pair), threshold_for(known, pair, encoders, mine)
+def resolve(
+    mine: MinePairsConfig, known: Calibrations, pair: Pair, encoders: Encoders, judge: str | None = None
+) -> MinePairsConfig:
+    """Return settings whose threshold is a number: that of the settings, the calibrated one, or the default.
+
+    The arguments are those of `threshold_for`.
+    """
+    name, calibration = "-".join(pair), threshold_for(known, pair, encoders, mine, judge)
     if mine.threshold is not None:
         _logger.info("threshold of %s: %.4f, from the settings", name, mine.threshold)
         return mine
@@ -105,10 +109,31 @@ def resolve(mine: _Mine, known: Calibrations, pair: Pair, encoders: Encoders) ->
         return mine.model_copy(update={"threshold": calibration.threshold.value})
     default = mine.default_threshold
     _logger.info(
-        "threshold of %s: %.4f, the default; none is calibrated for this encoder, %s, %s and k = %d",
-        *(name, default, mine.margin, mine.retrieval, mine.k),
+        "threshold of %s: %.4f, the default; none is calibrated for this encoder (%s)",
+        *(name, default, way(mine)),
     )
     return mine.model_copy(update={"threshold": default})
+
+
+def read_calibration(place: str) -> Calibration:
+    """Return the calibration in a file that `keep_calibration` wrote.
+
+    Raises:
+        ConfigError: if it is not there, or something else.
+    """
+    data = read_bytes(*locate(place))
+    if data is None:
+        raise ConfigError(f"there is no file at {place}")
+    return _parsed(data, f"{place} is no calibration; `babelmill calibrate` says where it has put one")
+
+
+def way(of: MinePairsConfig | Calibration) -> str:
+    """Return in words how pairs are mined and judged: a threshold holds for that alone."""
+    told = f"{of.margin}, {of.retrieval}, k = {of.k}"
+    if of.judge is None:
+        return told
+    by = f"encoder {of.judge.encoder}" if isinstance(of.judge, EncoderJudge) else of.judge.kind
+    return f"{told}, judge {by}" + ("" if of.judge.plausible is None else f" (plausible: {of.judge.plausible:g})")
 
 
 def aim(calibration: Calibration) -> str:
@@ -120,4 +145,17 @@ def aim(calibration: Calibration) -> str:
 
 def _key(calibration: Calibration) -> Key:
     one = calibration
-    return (one.pair, one.encoders, one.margin, one.retrieval, one.k)
+    return (one.pair, one.encoders, one.margin, one.retrieval, one.k, _judged(one.judge, one.margin, one.judge_encoder))
+
+
+def _judged(judge: Judge | None, margin: Margin, encoder: str | None) -> Judged:
+    if judge is None:
+        return ()
+    return judge.kind, float(judge.least(margin)), (encoder or "") if judge.kind == "encoder" else ""
+
+
+def _parsed(data: bytes, told: str) -> Calibration:
+    try:
+        return Kept.model_validate_json(data).calibration
+    except ValidationError as error:
+        raise ConfigError(told) from error

@@ -48,6 +48,9 @@ def calibrate(  # noqa: PLR0917 - typer makes options of them
         str | None, typer.Option(help="forward, backward, intersection, max or union; max if not given.")
     ] = None,
     k: Annotated[int | None, typer.Option("--k", "-k", help="Neighbours per side; 4 if not given.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Who gives pairs their margin: alignment; the build's, or nobody, if not given.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=0, help="Threads; 0 takes all cores.")] = None,
 ) -> None:
     """Choose the least margin of a pair from held-out translations hidden among other sentences, for builds to use."""
@@ -62,6 +65,8 @@ def calibrate(  # noqa: PLR0917 - typer makes options of them
         asked = {"precision": precision, "gold_share": gold_share, "margin": margin, "retrieval": retrieval, "k": k}
         values["calibration"] |= {name: value for name, value in asked.items() if value is not None}
         values["calibration"]["confident"] = confident
+        if judge is not None and judge != (values["calibration"].get("judge") or {}).get("kind"):
+            values["calibration"]["judge"] = {"kind": judge}
         if threads is not None:
             values["resources"] = values.get("resources", {}) | {"threads": threads}
         values |= {"pair": languages.split("-"), "bitext": _text(files, languages)}
@@ -82,7 +87,7 @@ def _of_build(config: Path | None) -> tuple[dict[str, Any], float | None]:
         return {"calibration": {}}, None
     build = load_config(config, CorpusConfig)
     shared = {"root", "corpus", "encoder", "encoders", "embed", "credentials", "resources"}
-    mine = build.mine.model_dump(mode="json", include={"margin", "retrieval", "k"})
+    mine = build.mine.model_dump(mode="json", include={"margin", "retrieval", "k", "judge"})
     return build.model_dump(mode="json", include=shared) | {"calibration": mine}, build.mine.threshold
 
 
@@ -118,6 +123,8 @@ def _check(settings: CalibrateThresholdConfig) -> None:
     from flows.opening import named_encoder
     from storage.sources import list_sources
     from storage.store import Store
+    from tasks.judge_candidates import check_alignment
+    from tasks.similarity.judging import EncoderJudge
 
     if settings.credentials:
         return  # only the server knows how to log in to where the files are
@@ -127,22 +134,26 @@ def _check(settings: CalibrateThresholdConfig) -> None:
         for field in ("path", "target_path"):
             if path := getattr(part, field):
                 list_sources(store, path, f"bitext.{field}")
-    for encoder in (settings.encoder, *settings.encoders.values()):
-        if isinstance(encoder, str):
-            named_encoder(encoder, settings.embed.precision)
+    judge = settings.calibration.judge
+    encoders = [settings.encoders.get(language, settings.encoder) for language in settings.pair]
+    for encoder in dict.fromkeys(one for one in encoders if isinstance(one, str)):
+        loaded = named_encoder(encoder, settings.embed.precision)
+        if judge is not None and judge.kind == "alignment":
+            check_alignment(loaded, "calibration.judge")
+    if isinstance(judge, EncoderJudge):
+        named_encoder(judge.encoder, settings.embed.precision)
 
 
 def _show(report: CalibrationReport, settings: CalibrateThresholdConfig, fixed: float | None) -> None:
     from flows.calibrate_threshold import hidden, measures
-    from flows.calibrations import aim
+    from flows.calibrations import aim, way
     from flows.terminal import say, show_table
 
     found = report.calibration
     show_table(f"{'-'.join(found.pair)}: threshold for {aim(found)}", measures(found))
     say(f"Measured on {hidden(found)}.")
     say(f"Kept at {report.place}")
-    way = f"{found.margin}, {found.retrieval} and k = {found.k}"
-    say(f"Builds of {settings.corpus} with this encoder, {way} use it where mine.threshold is null.")
+    say(f"Builds of {settings.corpus} with this encoder ({way(found)}) use it where mine.threshold is null.")
     if fixed is not None:
         say(f"mine.threshold is {fixed:g} in the settings, which goes before; set it to null.")
 

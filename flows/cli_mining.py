@@ -55,15 +55,33 @@ def mine(  # noqa: PLR0917 - typer makes options of them
         int | None, typer.Option(min=1, help="Dimension of raw embeddings; beside texts 1024, LASER's, if not given.")
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Raw embeddings are float16, not float32.")] = False,
-    margin: Annotated[str, typer.Option(help="ratio, distance or absolute.")] = "ratio",
+    margin: Annotated[str | None, typer.Option(help="ratio, distance or absolute; ratio if not given.")] = None,
     retrieval: Annotated[
-        str,
-        typer.Option(help="forward (fwd), backward (bwd), intersection (intersect), max (one-to-one) or union."),
-    ] = "max",
-    k: Annotated[int, typer.Option("--k", "-k", "--neighborhood", help="Neighbours per side.")] = 4,
+        str | None,
+        typer.Option(
+            help="forward (fwd), backward (bwd), intersection (intersect), max (one-to-one) or union; max if not given."
+        ),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", "-k", "--neighborhood", help="Neighbours per side; 4 if not given.")
+    ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Least margin of a pair; if not given, what suits the default encoder: 1.15 for ratio."),
+        typer.Option(
+            help="Least margin of a pair; if not given, what suits the default encoder: 1.15 for ratio, 1.32 with a "
+            "judge."
+        ),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="alignment: how well a pair's tokens match decides too. Text and static encoders only."),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            help="A file of `babelmill calibrate`: threshold, margin, retrieval, k and judge are its, unless given. "
+            "Text only, the source being of its first language."
+        ),
     ] = None,
     maximum: Annotated[
         float | None, typer.Option(help="Largest margin of a pair: the top of the list is often junk.")
@@ -83,22 +101,25 @@ def mine(  # noqa: PLR0917 - typer makes options of them
     with reporting():
         from flows.loading import parse_config
         from flows.mining import mine_files, write_mined
-        from flows.mining_inputs import MineFilesConfig
+        from flows.mining_inputs import MineFilesConfig, calibrated
 
-        settings = {
+        options = {
             "mode": mode.value,
             "encoder": encoder,
             "dim": dim,
             "fp16": fp16,
             "margin": margin,
-            "retrieval": LASER_RETRIEVALS.get(retrieval, retrieval),
+            "retrieval": retrieval and LASER_RETRIEVALS.get(retrieval, retrieval),
             "k": k,
             "threshold": threshold,
+            "judge": judge and {"kind": judge},
             "maximum": maximum,
             "unify": unify,
             "guards": guards,
             "encoding": encoding,
         }
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = given if calibration is None else calibrated(given, calibration)
         config = parse_config(settings, MineFilesConfig, "mine")
         embeddings = both_embeddings(source_embeddings, target_embeddings)
         write_mined(mine_files(source, target, config, embeddings), output, encoding)

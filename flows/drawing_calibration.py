@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from flows.calibrations import way
 from flows.pictures import FIRST, INK, LINE, PALE, SECOND, WIDE
 from tasks.similarity.calibration import Calibration
 
@@ -23,7 +24,7 @@ def calibration_plot(calibration: Calibration) -> Figure:
     if calibration.target != "f1":
         axes.axhline(100 * calibration.target, color=LINE, lw=0.8, ls="--", label="wanted precision")
     axes.set_ylim(0, 100)
-    axes.set_xlabel(f"threshold ({calibration.margin} margin, {calibration.retrieval}, k = {calibration.k})")
+    axes.set_xlabel(f"threshold ({way(calibration)})")
     axes.set_ylabel("%")
     axes.grid(axis="y", color=PALE)
     axes.set_axisbelow(True)

@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from encoder.inference import SentenceEncoder
 from flows.mining_inputs import (
     MineFilesConfig,
     Rows,
     Side,
     encode_with_progress,
+    own_encoder,
     read_lines,
     side_of_rows,
     sides_of_text,
@@ -27,6 +29,7 @@ from flows.terminal import say
 from storage.errors import ConfigError
 from storage.files import atomic_writer, locate
 from tasks.filters import Overlap
+from tasks.similarity.judges import Reader, mine_judged
 from tasks.similarity.retrieval import mine_vectors, score_vectors
 
 _CONTROLS = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]+"  # what ends a field or a line, or plays tricks on a terminal
@@ -56,21 +59,24 @@ def mine_files(
     Raises:
         ConfigError: if a file is missing, empty or not what it should be, or there is a limit that nothing asks for.
     """
-    if config.mode != "mine" and (config.threshold is not None or config.maximum is not None):
-        raise ConfigError(f"--threshold, --maximum: --mode {config.mode} writes every line; leave them out")
     paths = source, target
     are_vectors = embeddings is None and bool(config.dim or config.fp16 or source.suffix == ".npy")
+    _check(config, by_encoder=embeddings is None and not are_vectors)
+    encoder = None
     if are_vectors:
         left, right = (side_of_rows(path, config) for path in paths)
-    else:
+    elif embeddings is not None:
         left, right = sides_of_text(paths, config, embeddings)
+    else:
+        encoder = own_encoder(config)
+        left, right = sides_of_text(paths, config, encoder)
     if left.vectors.shape[1] != right.vectors.shape[1]:
         first, second = embeddings or paths
         raise ConfigError(
             f"{first} has vectors of {left.vectors.shape[1]} dimensions, {second} of {right.vectors.shape[1]}"
         )
     if config.mode == "mine":
-        return _mined(left, right, config, guarded=config.guards and not are_vectors)
+        return _mined(left, right, config, encoder, guarded=config.guards and not are_vectors)
     return _searched(left, right, config) if config.mode == "search" else _scored(left, right, config, paths)
 
 
@@ -104,18 +110,46 @@ def embed_file(text: Path, output: Path, encoder: str) -> None:
     say(f"{len(lines):,} vectors of {model.dimension} dimensions: {output}")
 
 
-def _mined(source: Side, target: Side, config: MineFilesConfig, *, guarded: bool) -> Mined:
+def _check(config: MineFilesConfig, *, by_encoder: bool) -> None:
+    """Refuse what nothing can come of, before the work.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    if config.mode != "mine" and (config.threshold is not None or config.maximum is not None):
+        raise ConfigError(
+            f"--threshold, --maximum, --calibration: --mode {config.mode} writes every line; leave them out"
+        )
+    if config.mode != "mine" and config.judge is not None:
+        raise ConfigError(f"--judge: it chooses among candidates, and --mode {config.mode} has none; leave it out")
+    if not by_encoder and config.judge is not None:
+        raise ConfigError("--judge: it aligns the tokens of the encoder that embeds the texts: give texts alone")
+    if not by_encoder and config.calibrated_for is not None:
+        raise ConfigError(
+            f"--calibration: nothing says which encoder has made the embeddings; if it was that one, give "
+            f"--threshold {config.threshold:g} --margin {config.margin} --retrieval {config.retrieval} -k {config.k}"
+        )
+
+
+def _mined(
+    source: Side, target: Side, config: MineFilesConfig, encoder: SentenceEncoder | None, *, guarded: bool
+) -> Mined:
     refused = 0
 
     def refuse(rows: Rows, columns: Rows) -> npt.NDArray[np.bool_]:
         nonlocal refused
-        guard = Overlap()
-        score = guard.score(pa.table({"source": _taken(source, rows), "target": _taken(target, columns)}))
-        is_refused = ~guard.accept(score)
+        overlap = Overlap()
+        score = overlap.score(pa.table({"source": _taken(source, rows), "target": _taken(target, columns)}))
+        is_refused = ~overlap.accept(score)
         refused = int(is_refused.sum())
         return np.asarray(is_refused)
 
-    rows, columns, _, margins = mine_vectors(source.vectors, target.vectors, config, refuse=refuse if guarded else None)
+    vectors, guard = (source.vectors, target.vectors), refuse if guarded else None
+    if config.judge is None or encoder is None:
+        rows, columns, _, margins = mine_vectors(*vectors, config, refuse=guard)
+    else:
+        reader = Reader(config.judge, (encoder, encoder), (_texts(source), _texts(target)))
+        rows, columns, _, margins = mine_judged(*vectors, config, reader, refuse=guard)
     told = f"{len(rows):,} pairs" + (f", and {refused:,} candidates that are copies" if refused else "")
     return Mined([_written(margins), _taken(source, rows), _taken(target, columns)], told)
 
@@ -147,6 +181,10 @@ def _scored(source: Side, target: Side, config: MineFilesConfig, paths: tuple[Pa
     pairs = source.vector_of[both], target.vector_of[both]
     margins[both] = score_vectors(source.vectors, target.vectors, pairs, config)
     return Mined([_written(margins), source.lines, target.lines], f"{len(margins):,} lines")
+
+
+def _texts(side: Side) -> pa.Array:
+    return pa.array(_taken(side, np.arange(len(side.used))), pa.large_string())
 
 
 def _taken(side: Side, rows: Rows) -> list[str]:

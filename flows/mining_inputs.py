@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,12 @@ from pydantic import Field
 from rich.progress import track
 
 from encoder.inference import SentenceEncoder, unit_rows
+from flows.calibrations import read_calibration, way
 from flows.opening import named_encoder
 from storage.errors import ConfigError, SourceError
+from tasks.judge_candidates import check_alignment
+from tasks.mine_pairs import ALIGNED_THRESHOLDS
+from tasks.similarity.judging import AlignmentJudge, EncoderJudge
 from tasks.similarity.retrieval import MineConfig
 
 LASER_DIMENSION = 1024  # the default of LASER's mine_bitexts.py
@@ -41,6 +45,23 @@ class MineFilesConfig(MineConfig):
     unify: Annotated[bool, Field(description="Equal lines count once")] = True
     guards: Annotated[bool, Field(description="Copies and near-copies are no candidates")] = True
     encoding: Annotated[str, Field(description="Of texts and output")] = "utf-8"
+    judge: Annotated[
+        AlignmentJudge | None, Field(description="Who looks again at what is plausible, and gives it its margin")
+    ] = None
+    calibrated_for: Annotated[
+        tuple[str, str] | None,
+        Field(description="Fingerprints of the encoders that the threshold belongs to; no others may embed the texts"),
+    ] = None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a second judge gives the margins."""
+        return self.judge is not None
+
+    @property
+    def default_threshold(self) -> float:
+        """Least margin of a pair where nothing says which, as in a build."""
+        return ALIGNED_THRESHOLDS[self.margin] if self.is_judged else super().default_threshold
 
 
 class Side(NamedTuple):
@@ -52,26 +73,61 @@ class Side(NamedTuple):
     vectors: Vectors
 
 
+def calibrated(given: dict[str, Any], place: str) -> dict[str, Any]:
+    """Fill settings up with what a calibration's file says of threshold, margin, retrieval, k and judge.
+
+    Raises:
+        ConfigError: if it cannot be read, is judged by an encoder, or its threshold is for other settings than given.
+    """
+    found = read_calibration(place)
+    if isinstance(found.judge, EncoderJudge):
+        raise ConfigError(f"--calibration: {place} has an encoder as its judge, which only builds can ask")
+    judge = None if found.judge is None else found.judge.model_dump(exclude_none=True)
+    known = {"margin": found.margin, "retrieval": found.retrieval, "k": found.k, "judge": judge}
+    other = [name for name, value in known.items() if given.get(name, value) != value]
+    if other and "threshold" not in given:
+        raise ConfigError(
+            f"--{other[0]}: the threshold of {place} is for {way(found)}; leave --{other[0]} out, or give --threshold"
+        )
+    return {**known, "threshold": found.threshold.value, "calibrated_for": found.encoders} | given
+
+
+def own_encoder(config: MineFilesConfig) -> SentenceEncoder:
+    """Load the encoder that embeds texts without embeddings.
+
+    Raises:
+        ConfigError: if there is none, the judge cannot judge by it, or the threshold was calibrated for another.
+    """
+    encoder = named_encoder(config.encoder)
+    if config.judge is not None:
+        check_alignment(encoder, "--judge")
+    if config.calibrated_for not in (None, (encoder.fingerprint, encoder.fingerprint)):
+        raise ConfigError(
+            f"--calibration: its threshold is of another encoder than {config.encoder}: name that one by --encoder, or "
+            "calibrate for this one"
+        )
+    return encoder
+
+
 def sides_of_text(
-    paths: tuple[Path, Path], config: MineFilesConfig, embeddings: tuple[Path, Path] | None
+    paths: tuple[Path, Path], config: MineFilesConfig, by: SentenceEncoder | tuple[Path, Path]
 ) -> tuple[Side, Side]:
-    """Read two text files, and their embeddings, a row per line; without any, the encoder makes them.
+    """Read two text files, and their embeddings, a row per line, from files or by an encoder.
 
     Raises:
         ConfigError: if a file is missing, empty or not what it should be.
     """
     texts = [read_lines(path, config.encoding) for path in paths]
     places = [places_of(lines, unify=config.unify) for lines in texts]
-    if embeddings is None:
-        model = named_encoder(config.encoder)
+    if isinstance(by, tuple):
         vectors: list[Vectors] = [
-            encode_with_progress(model, [lines[line] for line in used.tolist()], path.name)
-            for path, lines, (used, _) in zip(paths, texts, places, strict=True)
+            _beside(path, len(lines), file, used, config)
+            for path, lines, file, (used, _) in zip(paths, texts, by, places, strict=True)
         ]
     else:
         vectors = [
-            _beside(path, len(lines), file, used, config)
-            for path, lines, file, (used, _) in zip(paths, texts, embeddings, places, strict=True)
+            encode_with_progress(by, [lines[line] for line in used.tolist()], path.name)
+            for path, lines, (used, _) in zip(paths, texts, places, strict=True)
         ]
     left, right = (Side(lines, *place, one) for lines, place, one in zip(texts, places, vectors, strict=True))
     return left, right

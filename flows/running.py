@@ -24,6 +24,8 @@ from flows.terminal import WithoutTraceback, say, show_table
 from storage.errors import SourceError
 from storage.snapshots import latest
 from storage.store import Store
+from tasks.judge_candidates import check_alignment
+from tasks.similarity.judging import EncoderJudge
 
 _SETTLE_SECONDS = 20.0
 
@@ -76,10 +78,13 @@ def check_build(config: CorpusConfig) -> None:
     store = Store(config.root)
     store.check_writable()
     sources_of(store, all_crawls(config))
-    if isinstance(config.encoder, str):
-        named_encoder(config.encoder, config.embed.precision)
-    for name in config.encoders.values():
-        named_encoder(name, config.embed.precision)
+    names = [name for name in (config.encoder, *config.encoders.values()) if isinstance(name, str)]
+    encoders = [named_encoder(name, config.embed.precision) for name in names]
+    if isinstance(config.mine.judge, EncoderJudge):
+        named_encoder(config.mine.judge.encoder, config.embed.precision)
+    elif config.mine.judge:
+        for encoder in encoders:
+            check_alignment(encoder, "mine.judge")
 
 
 def run_flow(flow: Flow[Any, Any], config: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 from pydantic import Field
 
 from storage.errors import ConfigError
@@ -22,18 +23,25 @@ from tasks import stage
 from tasks.embed_sentences import EncoderReference
 from tasks.evaluation.bucc import Hidden, hide, unrelated
 from tasks.similarity.calibration import LEAST_GOLD, Calibration, Found, HeldOut, TargetConfig, choose
+from tasks.similarity.judges import Reader, mine_judged
+from tasks.similarity.judging import EncoderJudge, Judge
 from tasks.similarity.retrieval import MarginConfig, MineConfig, mine_vectors
 
-VERSION = 1
+VERSION = 2
 
 _HEAD, _PAIRS, _FILE = "held_out.json", "found.parquet", "calibration.json"
+
+_Pair = tuple[EncoderReference, EncoderReference]
 
 _logger = logging.getLogger(__name__)
 
 
 class CalibrateConfig(TargetConfig, MarginConfig):
-    """What a threshold is chosen for, and how pairs are hidden and mined; margin, retrieval and k are the build's."""
+    """What a threshold is chosen for, and how pairs are hidden; they are mined and judged as in the build."""
 
+    judge: Annotated[
+        Judge | None, Field(description="Who looks again at what is plausible, as in the build; null: nobody")
+    ] = None
     gold_share: Annotated[
         float, Field(gt=0, lt=1, description="Sentences of a side that have a translation; it decides the best F1")
     ] = 0.1
@@ -41,14 +49,15 @@ class CalibrateConfig(TargetConfig, MarginConfig):
 
 
 @stage(task_run_name="calibrate-{pair[0]}-{pair[1]}")
-def calibrate_threshold(
+def calibrate_threshold(  # noqa: PLR0913, PLR0917 - a judge may have an encoder of its own
     store: Store,
     pair: tuple[str, str],
     encoders: tuple[EncoderReference, EncoderReference],
     bitext: list[Dataset],
     config: CalibrateConfig,
+    judge: EncoderReference | None = None,
 ) -> Artifact:
-    """Hide translations among other sentences, mine, and choose the least margin of a pair.
+    """Hide translations among other sentences, mine, let the judge look, and choose the least margin of a pair.
 
     What was mined is kept beside the calibration, so that another target costs nothing.
 
@@ -57,13 +66,17 @@ def calibrate_threshold(
         pair: labels of source and target.
         encoders: of source and target, in one space.
         bitext: parallel text that the encoders have not learnt from; what is of other languages is passed over.
-        config: the target, what is hidden, and how it is mined.
+        config: the target, what is hidden, and how it is mined and judged.
+        judge: the encoder of a judge of that kind; an alignment is by those of the sentences.
 
     Raises:
-        ConfigError: if there is too little text, or no threshold reaches the wanted precision.
+        ConfigError: if there is too little text, no threshold reaches the wanted precision, or the judge cannot judge.
     """
     name, target = "-".join(pair), TargetConfig(**config.model_dump(include=set(TargetConfig.model_fields)))
-    inputs = (tuple(bitext), *pair, encoders[0].fingerprint, encoders[1].fingerprint)
+    if isinstance(config.judge, EncoderJudge) != (judge is not None):
+        raise ValueError("the encoder of a judge goes with a judge of kind encoder")
+    named = [*pair, *(one.fingerprint for one in (*encoders, judge) if one is not None)]
+    inputs: tuple[tuple[Dataset, ...] | str, ...] = (tuple(bitext), *named)
     later = frozenset(TargetConfig.model_fields) - {"seed"}
     mined = Job(
         "mine_held_out",
@@ -71,7 +84,7 @@ def calibrate_threshold(
         config,
         inputs,
         (Slot("held_out", name),),
-        partial(_mine, store.bare(), encoders),
+        partial(_mine, store.bare(), encoders, judge),
         later,
         need="gpu",
     )
@@ -86,7 +99,8 @@ def calibration_of(store: Store, artifact: Artifact) -> Calibration:
 
 def _mine(
     store: Store,
-    encoders: tuple[EncoderReference, EncoderReference],
+    encoders: _Pair,
+    judge: EncoderReference | None,
     _: Tally,
     config: CalibrateConfig,
     bitext: list[Rows],
@@ -95,16 +109,49 @@ def _mine(
     pair, fingerprints = (named[0], named[1]), (named[2], named[3])
     sources, targets = _texts(bitext, pair)
     hidden = _hide(sources, targets, pair, config)
-    x = _vectors(store, encoders[0], [sources[row] for row in hidden.source_rows])
-    y = _vectors(store, encoders[1], [targets[row] for row in hidden.target_rows])
-    if x.shape[1] != y.shape[1]:
-        raise ConfigError(f"encoders: vectors of {x.shape[1]} and of {y.shape[1]} dimensions cannot be compared")
-    rows, columns, _cosines, margins = mine_vectors(x, y, MineConfig(**_way(config), threshold=-np.inf))
-    gold = len(hidden.gold)
-    head = HeldOut(pair=pair, encoders=fingerprints, **_way(config), gold=gold, distractors=len(x) - gold)
+    texts = [sources[row] for row in hidden.source_rows], [targets[row] for row in hidden.target_rows]
+    rows, columns, margins = _found(store, encoders, judge, texts, config)
+    head = HeldOut(
+        pair=pair,
+        encoders=fingerprints,
+        **_way(config),
+        judge=config.judge,
+        judge_encoder=None if judge is None else judge.fingerprint,
+        gold=len(hidden.gold),
+        distractors=len(hidden.source_rows) - len(hidden.gold),
+    )
     _logger.info("calibrate %s: %s pairs mined from held-out text", "-".join(pair), f"{len(margins):,}")
     yield _HEAD, [head.model_dump_json(indent=1).encode()]
     yield _PAIRS, [_parquet(_marked(hidden, rows, columns).with_columns(margin=pl.Series(margins)))]
+
+
+def _found(
+    store: Store,
+    encoders: _Pair,
+    judge: EncoderReference | None,
+    texts: tuple[list[str], list[str]],
+    config: CalibrateConfig,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the rows of both sides and the margin of each pair that is found without a threshold.
+
+    Raises:
+        ConfigError: if vectors cannot be compared, or the judge cannot judge.
+    """
+    x, y = (_vectors(store, encoder, side) for encoder, side in zip(encoders, texts, strict=True))
+    if x.shape[1] != y.shape[1]:
+        raise ConfigError(f"encoders: vectors of {x.shape[1]} and of {y.shape[1]} dimensions cannot be compared")
+    mine = MineConfig(**_way(config), threshold=-np.inf)
+    if config.judge is None:
+        rows, columns, _cosines, margins = mine_vectors(x, y, mine)
+        return rows, columns, margins
+    by = encoders if judge is None else (judge, judge)
+    strings = pa.array(texts[0], pa.large_string()), pa.array(texts[1], pa.large_string())
+    reader = Reader(config.judge, (by[0].load(store), by[1].load(store)), strings)
+    try:
+        rows, columns, _cosines, margins = mine_judged(x, y, mine, reader)
+    except ValueError as error:
+        raise ConfigError(f"calibration.judge: {error}") from error
+    return rows, columns, margins
 
 
 def _way(config: CalibrateConfig) -> dict[str, Any]:

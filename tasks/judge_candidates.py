@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from encoder.inference import SentenceEncoder
+from encoder.token_vectors import token_encoder
 from storage.errors import ConfigError
 from storage.handles import Precedent, Rows
 from storage.jobs import Job, Need, Slot, Tally
@@ -68,6 +70,18 @@ def judge_candidates(  # noqa: PLR0913, PLR0917 - a join of what is near and wha
     need: Need = "gpu" if config.judge.kind == "encoder" else "machine"
     job = Job("judge_candidates", VERSION, config, inputs, (slot,), compute, update=update, need=need)
     return store.derive(job)[0]
+
+
+def check_alignment(encoder: SentenceEncoder, field: str) -> None:
+    """Refuse an encoder that cannot judge by alignment, before the work.
+
+    Raises:
+        ConfigError: naming the field that asks for it.
+    """
+    try:
+        token_encoder(encoder)
+    except ValueError as error:
+        raise ConfigError(f"{field}: {error}") from error
 
 
 def _judge(encoders: _Judges, tally: Tally, config: JudgeConfig, *inputs: Any) -> Iterator[tuple[str, pa.Table]]:

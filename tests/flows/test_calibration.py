@@ -15,17 +15,29 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 
+from encoder.bilstm import BiLstmConfig, BiLstmModel
+from encoder.checkpoint import pack_model
 from flows.calibrate_threshold import CalibrateThresholdConfig, labelled, measures
-from flows.calibrations import Kept, keep_calibration, load_calibrations, resolve, threshold_for
+from flows.calibrations import (
+    Kept,
+    keep_calibration,
+    load_calibrations,
+    read_calibration,
+    resolve,
+    threshold_for,
+    way,
+)
 from flows.drawing_calibration import calibration_plot
 from flows.loading import parse_config
 from flows.opening import named_encoder
 from flows.pictures import picture
 from storage.errors import ConfigError
+from storage.fingerprint import digest
 from storage.manifest import Artifact
 from tasks.formats.bitext import BitextSource
+from tasks.mine_pairs import ALIGNED_THRESHOLDS, MinePairsConfig
 from tasks.similarity.calibration import Calibration
-from tasks.similarity.retrieval import DEFAULT_THRESHOLDS, MineConfig
+from tasks.similarity.retrieval import DEFAULT_THRESHOLDS
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SEED = SAMPLES / "seed" / "seed.tsv"
@@ -68,13 +80,13 @@ def test_a_calibration_is_found_by_the_corpus_and_the_mining_that_it_holds_for(s
     keep(store, calibration())
     known = load_calibrations(store, "news")
     find = partial(threshold_for, known)
-    assert find(PAIR, ENCODERS, MineConfig()) == calibration()
-    assert find(PAIR, ENCODERS, MineConfig(maximum=1.5)) == calibration()
+    assert find(PAIR, ENCODERS, MinePairsConfig()) == calibration()
+    assert find(PAIR, ENCODERS, MinePairsConfig(maximum=1.5)) == calibration()
     for other in ({"k": 5}, {"margin": "distance"}, {"retrieval": "forward"}):
-        assert find(PAIR, ENCODERS, MineConfig(**other)) is None
-    assert find(PAIR, ("second", "second"), MineConfig()) is None
-    assert find(PAIR, ("first", "second"), MineConfig()) is None
-    assert find(("deu_Latn", "fra_Latn"), ENCODERS, MineConfig()) is None
+        assert find(PAIR, ENCODERS, MinePairsConfig(**other)) is None
+    assert find(PAIR, ("second", "second"), MinePairsConfig()) is None
+    assert find(PAIR, ("first", "second"), MinePairsConfig()) is None
+    assert find(("deu_Latn", "fra_Latn"), ENCODERS, MinePairsConfig()) is None
     assert load_calibrations(store, "other") == {}
 
 
@@ -92,7 +104,7 @@ def test_several_encoders_and_ways_live_side_by_side_and_the_newest_of_each_coun
     assert len(known) == 4
 
     def threshold(encoders=ENCODERS, **way):
-        return threshold_for(known, PAIR, encoders, MineConfig(**way)).threshold.value
+        return threshold_for(known, PAIR, encoders, MinePairsConfig(**way)).threshold.value
 
     assert (threshold(), threshold(("second", "second")), threshold(k=8)) == (1.25, 1.3, 1.4)
     assert threshold(retrieval="union") == 1.2
@@ -105,25 +117,73 @@ def test_a_pair_may_be_mined_the_other_way_round(store):
     keep(store, one)
     known = load_calibrations(store, "news")
     turned = PAIR[::-1]
-    assert threshold_for(known, turned, ("second", "first"), MineConfig(retrieval="backward")) == one
-    assert threshold_for(known, turned, ("second", "first"), MineConfig(retrieval="forward")) is None
-    assert threshold_for(known, turned, ("first", "second"), MineConfig(retrieval="backward")) is None
+    assert threshold_for(known, turned, ("second", "first"), MinePairsConfig(retrieval="backward")) == one
+    assert threshold_for(known, turned, ("second", "first"), MinePairsConfig(retrieval="forward")) is None
+    assert threshold_for(known, turned, ("first", "second"), MinePairsConfig(retrieval="backward")) is None
 
 
 def test_a_build_uses_the_settings_then_what_was_calibrated_then_the_default(store, caplog):
     keep(store, calibration(1.2345, target=0.9))
     known = load_calibrations(store, "news")
     with caplog.at_level(logging.INFO, "flows.calibrations"):
-        assert resolve(MineConfig(threshold=1.1), known, PAIR, ENCODERS) == MineConfig(threshold=1.1)
-        assert resolve(MineConfig(), known, PAIR, ENCODERS) == MineConfig(threshold=1.2345)
+        assert resolve(MinePairsConfig(threshold=1.1), known, PAIR, ENCODERS) == MinePairsConfig(threshold=1.1)
+        assert resolve(MinePairsConfig(), known, PAIR, ENCODERS) == MinePairsConfig(threshold=1.2345)
         for margin, default in DEFAULT_THRESHOLDS.items():
-            found = resolve(MineConfig(margin=margin, k=8), known, PAIR, ENCODERS)
-            assert found == MineConfig(margin=margin, k=8, threshold=default)
+            found = resolve(MinePairsConfig(margin=margin, k=8), known, PAIR, ENCODERS)
+            assert found == MinePairsConfig(margin=margin, k=8, threshold=default)
     told = [record.getMessage() for record in caplog.records]
     assert told[0].endswith("deu_Latn-eng_Latn: 1.1000, from the settings")
     assert told[1].endswith("deu_Latn-eng_Latn: 1.2345, calibrated for a precision of 0.9 with 95 % confidence")
-    assert "1.1500, the default; none is calibrated for this encoder, ratio, max and k = 8" in told[2]
+    assert "1.1500, the default; none is calibrated for this encoder (ratio, max, k = 8)" in told[2]
     assert len(told) == 5
+
+
+ALIGNED, CHEAP = {"kind": "alignment"}, {"kind": "encoder", "encoder": "better", "plausible": 1.1}
+
+
+def test_a_judge_has_calibrations_of_its_own(store, caplog):
+    told = [calibration(1.1), calibration(1.2, judge=ALIGNED), calibration(1.3, judge=CHEAP, judge_encoder="b")]
+    assert len(set(keep(store, *told))) == 3
+    known = load_calibrations(store, "news")
+
+    def threshold(judge, encoder=None, pair=PAIR):
+        found = threshold_for(known, pair, ENCODERS, MinePairsConfig(judge=judge), encoder)
+        return found and found.threshold.value
+
+    assert threshold(None) == threshold(None, "any") == 1.1
+    assert threshold(ALIGNED) == threshold(ALIGNED, "any") == threshold(ALIGNED | {"plausible": 1.05}) == 1.2
+    assert threshold(ALIGNED, pair=PAIR[::-1]) == 1.2
+    assert threshold(ALIGNED | {"plausible": 1.1}) is None
+    assert threshold(CHEAP, "b") == threshold(CHEAP | {"encoder": "the same by another name"}, "b") == 1.3
+    assert threshold(CHEAP, "c") is threshold(CHEAP | {"plausible": 1.2}, "b") is None
+    with caplog.at_level(logging.INFO, "flows.calibrations"):
+        found = resolve(MinePairsConfig(k=8, judge=ALIGNED), known, PAIR, ENCODERS)
+    assert found.threshold == ALIGNED_THRESHOLDS["ratio"]
+    assert "none is calibrated for this encoder (ratio, max, k = 8, judge alignment)" in caplog.text
+    assert keep(store, calibration(1.25, judge=ALIGNED | {"plausible": 1.05})) == keep(store, told[1])
+    assert way(told[2]) == "ratio, max, k = 4, judge encoder better (plausible: 1.1)"
+
+
+def test_a_calibration_older_than_judges_is_found_and_replaced(store):
+    [place] = keep(store, calibration(1.1))
+    assert Path(place).name == digest(json.dumps([PAIR, ENCODERS, "ratio", "max", 4]).encode())[:16] + ".json"
+    kept = json.loads(Path(place).read_bytes())
+    for name in ("judge", "judge_encoder"):
+        assert kept["calibration"].pop(name) is None
+    Path(place).write_text(json.dumps(kept))
+    found = threshold_for(load_calibrations(store, "news"), PAIR, ENCODERS, MinePairsConfig())
+    assert found == calibration(1.1)
+    assert keep(store, calibration(1.2)) == [place]
+
+
+def test_a_calibration_can_be_read_alone(store, tmp_path):
+    [place] = keep(store, calibration())
+    assert read_calibration(place) == calibration()
+    with pytest.raises(ConfigError, match="there is no file at"):
+        read_calibration(str(tmp_path / "none.json"))
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"other\.json is no calibration; `babelmill calibrate` says where"):
+        read_calibration(str(tmp_path / "other.json"))
 
 
 def test_a_damaged_calibration_is_no_missing_one(store):
@@ -143,7 +203,7 @@ def words(draw):
 def test_the_curve_is_drawn_with_the_threshold():
     draw = partial(calibration_plot, calibration(1.2345))
     found = words(draw)
-    for text in ("precision", "recall", "F1", "threshold 1.2345", "threshold (ratio margin, max, k = 4)"):
+    for text in ("precision", "recall", "F1", "threshold 1.2345", "threshold (ratio, max, k = 4)"):
         assert text in found
     assert "deu_Latn-eng_Latn: 1,000 translations among 9,000 other sentences a side" in found
     assert "wanted precision" not in found
@@ -217,9 +277,7 @@ def test_a_threshold_is_calibrated_for_a_build_and_found_by_it(babelmill, build_
     told = "\n".join(babelmill.lines("calibrate", *german, *asked))
     assert "deu_Latn-eng_Latn: threshold for the best F1" in told
     assert "53 translations hidden among 123 other sentences a side (30.1%); ratio, intersection, k = 3" in told
-    assert (
-        "Builds of tiny with this encoder, ratio, intersection and k = 3 use it where mine.threshold is null." in told
-    )
+    assert "Builds of tiny with this encoder (ratio, intersection, k = 3) use it where mine.threshold is null." in told
     assert "goes before" not in told
     assert curve.read_bytes().startswith(b"\x89PNG")
     assert artifacts("calibration-deu-latn-eng-latn-curve").data.startswith("data:image/svg+xml")
@@ -230,7 +288,7 @@ def test_a_threshold_is_calibrated_for_a_build_and_found_by_it(babelmill, build_
     known = load_calibrations(Store(str(root)), "tiny")
     (found,) = known.values()
     own = named_encoder(tiny_encoder).fingerprint
-    mine = MineConfig(k=3, retrieval="intersection")
+    mine = MinePairsConfig(k=3, retrieval="intersection")
     assert resolve(mine, known, PAIR, (own, own)).threshold == found.threshold.value
     assert f"{found.threshold.value:.4f}" in told
 
@@ -248,6 +306,55 @@ def test_a_threshold_is_calibrated_for_a_build_and_found_by_it(babelmill, build_
     assert "no threshold reaches a precision of 0.99999 with 95% confidence; the best is" in told.stderr
 
 
+@pytest.fixture(scope="module")
+def neural_encoder(tmp_path_factory):
+    """Folder of an encoder without token vectors."""
+    vocabulary = named_encoder("default").vocabulary
+    folder = tmp_path_factory.mktemp("neural")
+    model = BiLstmModel(BiLstmConfig(layers=1, hidden=8, embedding=8), vocabulary.size)
+    for name, data in pack_model(model, vocabulary, max_tokens=8).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "judge", [ALIGNED, {"kind": "encoder", "encoder": "default", "plausible": 0.5}], ids=["alignment", "encoder"]
+)
+def test_a_build_with_a_judge_finds_what_was_calibrated_with_it(
+    babelmill, build_config, build, german, tmp_path, judge
+):
+    from storage.store import Store
+
+    root, mine, kind = tmp_path / "root", {"k": 3, "judge": judge}, judge["kind"]
+    config = tmp_path / "build.yaml"
+    config.write_text(yaml.safe_dump(build_config(root, mine=mine)))
+    asked = ["--languages", "deu_Latn-eng_Latn", "--config", config, "--gold-share", 0.3, "--judge", kind]
+    told = "\n".join(babelmill.lines("calibrate", *german, *asked))
+    assert f"ratio, max, k = 3, judge {kind}" in told
+    (found,) = load_calibrations(Store(str(root)), "tiny").values()
+    assert found.judge.model_dump(exclude_none=True) == judge
+    assert found.judge_encoder == (named_encoder("default").fingerprint if kind == "encoder" else None)
+    built = build(root, ("2024-10",), mine=mine, languages=list(PAIR))
+    (manifest,) = built.manifests("pairs").values()
+    assert manifest.settings["threshold"] == found.threshold.value
+
+
+def test_an_encoder_without_tokens_cannot_be_calibrated_with_alignments(babelmill, neural_encoder, german, tmp_path):
+    asked = [
+        "--languages",
+        "deu_Latn-eng_Latn",
+        "--encoder",
+        neural_encoder,
+        "--root",
+        tmp_path,
+        "--judge",
+        "alignment",
+    ]
+    told = babelmill.refused("calibrate", *german, *asked)
+    assert "calibration.judge: an encoder of kind bilstm has no token vectors" in told
+    assert not (tmp_path / "artifacts").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -260,6 +367,7 @@ def test_a_threshold_is_calibrated_for_a_build_and_found_by_it(babelmill, build_
         (("text.tsv", "--languages", "deu_Latn-eng_Latn", "--encoder", "none"), "encoder: "),
         (("text.tsv", "--languages", "deu_Latn-eng_Latn", "--corpus", "../up"), "corpus: "),
         (("text.tsv", "--languages", "deu_Latn-eng_Latn", "--margin", "cosine"), "calibration.margin: "),
+        (("text.tsv", "--languages", "deu_Latn-eng_Latn", "--judge", "encoder"), "calibration.judge.encoder.encoder: "),
         (("text.tsv", "--languages", "deu_Latn-eng_Latn", "--config", "none.yaml"), "cannot read none.yaml"),
     ],
 )

@@ -52,6 +52,7 @@ def asked(build_config, tmp_path):
         ({"crawls": [{"name": "a", "path": "nowhere://bucket/a"}]}, ["nowhere://bucket/a", "Protocol not known"]),
         ({"root": "nowhere://bucket/root"}, ["nowhere://bucket/root", "Protocol not known"]),
         ({"encoder": "/no/such/encoder"}, ["encoder: ", "/no/such/encoder"]),
+        ({"mine": {"judge": {"kind": "encoder", "encoder": "/no/judge"}}}, ["encoder: ", "/no/judge"]),
     ],
     ids=lambda value: json.dumps(value)[:60] if isinstance(value, dict) else None,
 )

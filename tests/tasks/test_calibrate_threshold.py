@@ -12,6 +12,7 @@ from storage.planning import PlanningStore
 from tasks.calibrate_threshold import CalibrateConfig, calibrate_threshold, calibration_of
 from tasks.collect_bitext import collect_bitext
 from tasks.formats.bitext import BitextSource
+from tasks.similarity.judging import AlignmentJudge, EncoderJudge
 
 PAIR = ("deu_Latn", "eng_Latn")
 
@@ -57,10 +58,27 @@ def bitext(store, tmp_path):
     return collect
 
 
-def calibrated(store, bitext, encoder=None, partner=None, pair=PAIR, **settings):
+class Tokens(Hashes):
+    """Has a token for the number and one for the language, which hardly matters."""
+
+    def token_vectors(self, sentences):
+        self.calls += 1
+        parts = [sentence.rpartition(" ")[::2] for sentence in sentences]
+        vectors = [
+            direction(part, self.dimension) * length
+            for pair in parts
+            for part, length in zip(pair, (0.1, 1), strict=True)
+        ]
+        return np.array(vectors, np.float32), np.arange(len(sentences) + 1) * 2
+
+
+ALIGNED, BETTER = {"kind": "alignment"}, {"kind": "encoder", "encoder": "better"}
+
+
+def calibrated(store, bitext, encoder=None, partner=None, pair=PAIR, by=None, **settings):
     encoder = encoder or Hashes()
     config = CalibrateConfig(**{"samples": 100} | settings)
-    return calibrate_threshold.fn(store, pair, (encoder, partner or encoder), [bitext], config)
+    return calibrate_threshold.fn(store, pair, (encoder, partner or encoder), [bitext], config, by)
 
 
 def test_hidden_translations_decide_the_threshold(store, bitext):
@@ -118,6 +136,45 @@ def test_what_changes_the_search_makes_another_calibration(store, bitext):
     ]
     assert len({one.fingerprint for one in made}) == len(made)
     assert calibrated(store, rows).fingerprint == made[0].fingerprint
+
+
+def test_a_judge_makes_the_margins(store, bitext):
+    rows, encoder = bitext(1_000), Tokens(noise=1.5)
+    alone = calibration_of(store, calibrated(store, rows, encoder))
+    aligned = calibration_of(store, calibrated(store, rows, encoder, judge=ALIGNED))
+    by_better = calibration_of(store, calibrated(store, rows, encoder, judge=BETTER, by=Hashes(0.3, "better")))
+    assert (alone.judge, alone.judge_encoder) == (None, None)
+    assert (aligned.judge, aligned.judge_encoder) == (AlignmentJudge(), None)
+    assert (by_better.judge, by_better.judge_encoder) == (EncoderJudge(encoder="better"), "better")
+    assert alone.gold == aligned.gold == by_better.gold
+    assert alone.f1.value < min(aligned.f1.value, by_better.f1.value) - 0.02
+    with pytest.raises(ConfigError, match="0 of 53 hidden translations among 0 mined pairs are too few"):
+        calibrated(store, rows, encoder, judge=ALIGNED | {"plausible": 99.0})
+
+
+def test_another_judge_is_another_calibration_and_another_target_judges_nothing_anew(store, bitext):
+    rows, encoder = bitext(1_000), Tokens(noise=0.6)
+    made = [
+        calibrated(store, rows, encoder),
+        calibrated(store, rows, encoder, judge=ALIGNED),
+        calibrated(store, rows, encoder, judge=ALIGNED | {"plausible": 1.2}),
+        calibrated(store, rows, encoder, judge=BETTER, by=Hashes(name="better")),
+        calibrated(store, rows, encoder, judge=BETTER, by=Hashes(name="other")),
+    ]
+    assert len({one.fingerprint for one in made}) == len(made)
+    calls = encoder.calls
+    precise = calibration_of(store, calibrated(store, rows, encoder, judge=ALIGNED, precision=0.8))
+    assert precise.precision.low >= 0.8
+    assert encoder.calls == calls
+
+
+def test_a_judge_that_cannot_judge_is_told(store, bitext):
+    rows = bitext(600)
+    with pytest.raises(ConfigError, match=r"calibration\.judge: an encoder of kind Hashes has no token vectors"):
+        calibrated(store, rows, judge=ALIGNED)
+    for wrong in ({"judge": BETTER}, {"judge": ALIGNED, "by": Hashes()}, {"by": Hashes()}):
+        with pytest.raises(ValueError, match="goes with a judge of kind encoder"):
+            calibrated(store, rows, **wrong)
 
 
 def test_a_plan_knows_what_would_be_done(store, bitext):
