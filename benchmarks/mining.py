@@ -55,7 +55,7 @@ class Measured(NamedTuple):
 Ways = dict[str, Callable[[Sides], Measured]]
 
 
-def planted(rows: int, dimension: int) -> Sides:
+def planted(rows: int, dimension: int, noise: float = NOISE) -> Sides:
     """Draw clustered vectors; every other target is a source with noise."""
     chance = np.random.default_rng(SEED)
     centres = chance.standard_normal((CLUSTERS, dimension), np.float32)
@@ -66,7 +66,7 @@ def planted(rows: int, dimension: int) -> Sides:
         return vectors
 
     source, target = drawn(), drawn()
-    target[::2] = source[::2] + np.float32(NOISE) * chance.standard_normal(target[::2].shape, np.float32)
+    target[::2] = source[::2] + np.float32(noise) * chance.standard_normal(target[::2].shape, np.float32)
     source /= np.linalg.norm(source, axis=1, keepdims=True)
     target /= np.linalg.norm(target, axis=1, keepdims=True)
     return Sides(source, target)

@@ -139,12 +139,13 @@ def _sets_of(config: Path | None) -> list[dict[str, Any]]:
 
 def show_scores(found: list[Scored]) -> None:
     """Print the scores of each set, language by language, and their means."""
+    from flows.evaluation_report import mean_row, shown_row
     from flows.terminal import show_table
 
     for one in found:
-        show_table(f"{one.evaluation.title}: percent", one.evaluation.results)
+        show_table(f"{one.evaluation.title}: percent", [shown_row(row) for row in one.evaluation.results])
         counts = {"languages": len(one.evaluation.results)}
-        show_table("mean", [counts | one.evaluation.means | {"seconds": one.seconds}])
+        show_table("mean", [counts | shown_row(mean_row(one.evaluation)) | {"seconds": one.seconds}])
 
 
 def _show_comparison(report: EncoderComparison) -> None:

@@ -48,10 +48,10 @@ def evaluation_report(store: Store, evaluations: list[Artifact]) -> list[Scored]
     """Show an encoder's scores as Prefect tables and pictures, and return them."""
     found = [scored(store, one) for one in evaluations]
     for one in found:
-        title, means = one.evaluation.title, json.dumps(one.evaluation.means)
+        title, means = one.evaluation.title, json.dumps(mean_row(one.evaluation))
         create_table_artifact(
             key=artifact_key(f"evaluation {title}"),
-            table=one.evaluation.results,
+            table=[shown_row(row) for row in one.evaluation.results],
             description=f"{plain(title)}, percent; means over languages: {means}",
         )
         _publish(evaluation_pictures(one.evaluation), "evaluation")
@@ -79,6 +79,27 @@ def scored(store: Store, evaluation: Artifact) -> Scored:
     manifest = store.manifest(evaluation)
     seconds = (manifest.finished - manifest.started).total_seconds()
     return Scored(evaluation=_read(store, evaluation).evaluation, seconds=round(seconds, 3))
+
+
+def mean_row(evaluation: Evaluation) -> dict[str, float]:
+    """Return the means over languages, each before the limits of its interval if it has one."""
+    found: dict[str, float] = {}
+    for name, mean in evaluation.means.items():
+        low_high = evaluation.intervals.get(name)
+        found |= {name: mean} | ({f"{name}_low": low_high[0], f"{name}_high": low_high[1]} if low_high else {})
+    return found
+
+
+def shown_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for people: the limits of an interval are one column."""
+    shown: dict[str, Any] = {}
+    for name, value in row.items():
+        measure, _, limit = name.rpartition("_")
+        if limit == "low" and f"{measure}_high" in row:
+            shown["95 % interval"] = f"{value:.2f} to {row[f'{measure}_high']:.2f}"
+        elif not (limit == "high" and f"{measure}_low" in row):
+            shown[name] = value
+    return shown
 
 
 def summary_rows(report: EncoderComparison) -> list[dict[str, Any]]:

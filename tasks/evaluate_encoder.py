@@ -18,7 +18,7 @@ from tasks.evaluation.protocols import Sides, matrix_of, rows_of
 from tasks.evaluation.results import Outcome, Row
 from tasks.evaluation.sets import PLACES, EvaluationSet
 
-VERSION = 2
+VERSION = 3
 
 _logger = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from tasks.evaluation.mined import Counts, Mined
 from tasks.similarity.retrieval import MarginConfig, MineConfig, mine_vectors
 from tasks.similarity.scoring import Scores, best_threshold, scores
 
@@ -37,7 +38,8 @@ class Bucc:
     """Means over two halves, each scored at the threshold with the best F1 of the other, from 0 to 1.
 
     `halves` has both; `tuned` is what the best threshold for everything would give, which is how the scores on BUCC's
-    training sets were published; `recalled` says for each gold pair whether it was found.
+    training sets were published; `recalled` says for each gold pair whether it was found, and `mined` what was found
+    for each source.
     """
 
     f1: float
@@ -47,6 +49,7 @@ class Bucc:
     halves: tuple[Scores, Scores]
     tuned: Scores
     recalled: npt.NDArray[np.bool_]
+    mined: Mined
 
 
 def bucc(x: Matrix, y: Matrix, gold: Rows, settings: BuccConfig) -> Bucc:
@@ -77,7 +80,15 @@ def bucc(x: Matrix, y: Matrix, gold: Rows, settings: BuccConfig) -> Bucc:
     tuned = best_threshold(margin, is_right, len(gold))
     means = Scores(*(float(np.mean(values)) for values in zip(*halves, strict=True)))
     recalled = np.isin(gold[:, 0], sources[is_kept & is_right])
-    return Bucc(means.f1, means.precision, means.recall, means.threshold, (halves[0], halves[1]), tuned, recalled)
+    mined = Mined(
+        half.astype(np.int32),
+        _per_source(sources[is_kept & is_right], len(x)),
+        _per_source(sources[is_kept], len(x)),
+        _per_source(gold[:, 0], len(x)),
+    )
+    return Bucc(
+        means.f1, means.precision, means.recall, means.threshold, (halves[0], halves[1]), tuned, recalled, mined
+    )
 
 
 def hide(
@@ -144,6 +155,10 @@ def _halves(gold_sources: Rows, count: int, seed: int) -> npt.NDArray[np.int64]:
     for rows in (np.sort(gold_sources), np.setdiff1d(np.arange(count), gold_sources)):
         half[chance.permutation(rows)[: len(rows) // 2]] = 1
     return half
+
+
+def _per_source(rows: Rows, count: int) -> Counts:
+    return np.bincount(rows, minlength=count).astype(np.int32)
 
 
 def _threshold(margin: Matrix, is_right: npt.NDArray[np.bool_], true: int) -> float:

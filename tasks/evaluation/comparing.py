@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.fingerprint import Settings
-from tasks.evaluation.bootstrap import difference
+from tasks.evaluation.bootstrap import Difference, difference
+from tasks.evaluation.mined import f1_difference
 from tasks.evaluation.results import LOWER_IS_BETTER, Evaluation, Outcome, Values
 
 ALL = "mean"  # in place of a language
@@ -18,8 +19,8 @@ ALL = "mean"  # in place of a language
 class Line(Settings):
     """A score of both encoders, in percent, and B's minus A's with the limits of its 95 % interval.
 
-    `better` names the encoder whose score is better if the interval excludes zero. There is no interval for a score
-    that is no mean over sentences.
+    `better` names the encoder whose score is better if the interval excludes zero. There is none for a score that
+    is neither a mean over sentences nor the F1 of mining.
     """
 
     language: str
@@ -56,33 +57,38 @@ def compare(a: Outcome, b: Outcome, seed: int = 0) -> SetComparison:
     means: list[Line] = []
     for measure in a.evaluation.means:
         told_a, told_b = _scores(a.evaluation, measure), _scores(b.evaluation, measure)
-        is_mean = measure in a.evaluation.measures
-        values_a, values_b = (a.values(measure), b.values(measure)) if is_mean else ({}, {})
-        for language in told_a:
-            both = (values_a[language], values_b[language]) if is_mean else None
-            lines.append(_line(language, measure, (told_a[language], told_b[language]), both, seed))
-        spread = (_spread(values_a), _spread(values_b)) if is_mean else None
+        found, of_means = _differences(a, b, measure, seed)
+        lines += [_line(one, measure, (told_a[one], told_b[one]), found.get(one)) for one in told_a]
         scores = (a.evaluation.means[measure], b.evaluation.means[measure])
-        means.append(_line(ALL, measure, scores, spread, seed))
+        means.append(_line(ALL, measure, scores, of_means))
     shown = list(dict.fromkeys([a.evaluation.headline, *a.evaluation.measures, *a.evaluation.means]))
     return SetComparison(kind=a.evaluation.kind, title=a.evaluation.title, measures=shown, means=means, languages=lines)
+
+
+def _differences(a: Outcome, b: Outcome, measure: str, seed: int) -> tuple[dict[str, Difference], Difference | None]:
+    """Return B's score minus A's of each language, and of their mean, if the score can be resampled."""
+    mined = a.mined_by_language(), b.mined_by_language()
+    if measure == "f1" and all(mined):
+        each = {
+            language: f1_difference({language: one}, {language: mined[1][language]}, seed)
+            for language, one in mined[0].items()
+        }
+        return each, f1_difference(*mined, seed)
+    if measure not in a.evaluation.measures:
+        return {}, None
+    values = a.values(measure), b.values(measure)
+    found = {language: difference(values[1][language], own, seed) for language, own in values[0].items()}
+    return found, difference(_spread(values[1]), _spread(values[0]), seed)
 
 
 def _scores(evaluation: Evaluation, measure: str) -> dict[str, float]:
     return {row["language"]: row[measure] for row in evaluation.results}
 
 
-def _line(
-    language: str,
-    measure: str,
-    scores: tuple[float, float],
-    values: tuple[npt.NDArray[np.float64] | Values, npt.NDArray[np.float64] | Values] | None,
-    seed: int,
-) -> Line:
+def _line(language: str, measure: str, scores: tuple[float, float], found: Difference | None) -> Line:
     low = high = None
     better: Literal["A", "B", ""] = ""
-    if values is not None:
-        found = difference(values[1], values[0], seed)
+    if found is not None:
         low, high = round(100 * found.low, 2), round(100 * found.high, 2)
         if found.low > 0 or found.high < 0:
             better = "A" if (found.low > 0) == (measure in LOWER_IS_BETTER) else "B"

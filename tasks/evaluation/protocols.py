@@ -87,6 +87,9 @@ def rows_of(tests: EvaluationSet, files: Sequence[File], sides: Sides) -> Iterat
         yield from _classification(reading.labelled(files, tests), sides, tests)
         return
     found = reading.tatoeba(files, tests) if isinstance(tests, Tatoeba) else reading.parallel(files, tests)
+    if isinstance(tests, Bucc):
+        yield from (_bucc(tests, one, sides) for one in found)
+        return
     pivots = Pool(sides.pivot, (text for one in found for text in one.pivots))
     hard = _Hard(pivots.texts, sides.pivot) if isinstance(tests, XsimPlus) else None
     for one in found:
@@ -96,8 +99,6 @@ def rows_of(tests: EvaluationSet, files: Sequence[File], sides: Sides) -> Iterat
                 yield _retrieval(tests, one, x, y)
             case XsimPlus() if hard is not None:
                 yield _xsim_plus(one, x, y, *hard.of(pivots.rows(one.pivots)))
-            case Bucc():
-                yield _bucc(tests, one, x, y)
             case Reconstruction():
                 yield _reconstruction(tests, one, x, y)
             case Margins():
@@ -167,16 +168,19 @@ def _xsim_plus(  # noqa: PLR0913, PLR0917 - both sides, and what the variants ar
     return Row(one.language, {"xsim_plus": ~found.correct}, scores, {"variants": len(kinds)})
 
 
-def _bucc(tests: Bucc, one: Aligned, x: Vectors, y: Vectors) -> Row:
+def _bucc(tests: Bucc, one: Aligned, sides: Sides) -> Row:
+    """Embed and mine only what is hidden: of the other translations each gives one side a distractor, or none."""
     pairs = min(tests.pairs, len(one.texts) // _LEAST_COMPANY)
     try:
         hidden = hide(one.texts, one.pivots, pairs, tests.mining.seed, tests.distractors)
-        found = bucc(x[hidden.source_rows], y[hidden.target_rows], hidden.gold, tests.mining)
+        x = sides.languages([one.texts[row] for row in hidden.source_rows])
+        y = sides.pivot([one.pivots[row] for row in hidden.target_rows])
+        found = bucc(x, y, hidden.gold, tests.mining)
     except ValueError as error:
         raise ConfigError(f"sets.bucc.pairs: {one.language}: {error}") from error
     scores = {"f1": percent(found.f1), "precision": percent(found.precision), "tuned_f1": percent(found.tuned.f1)}
     facts = {"threshold": round(found.threshold, 4), "sources": len(hidden.source_rows)}
-    return Row(one.language, {"recall": found.recalled}, scores, facts)
+    return Row(one.language, {"recall": found.recalled}, scores, facts, mined=found.mined)
 
 
 def _reconstruction(tests: Reconstruction, one: Aligned, x: Vectors, y: Vectors) -> Row:

@@ -10,6 +10,7 @@ import yaml
 from prefect.client.orchestration import get_client
 
 from flows.cli_evaluation import parse_sets
+from flows.evaluation_report import shown_row
 from storage.errors import ConfigError
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -80,6 +81,35 @@ def test_two_encoders_stand_side_by_side(babelmill, tiny_encoder, tatoeba, tmp_p
     assert f"- B: `{tiny_encoder}`" in markdown
     assert "| deu |" in markdown
     assert artifact_of("comparison-tatoeba-accuracy-cosine").data.startswith("data:image/svg+xml")
+
+
+def test_the_f1_of_mining_is_told_with_its_interval(babelmill, tiny_encoder, tmp_path):
+    sets = ["--set", f"{{kind: bucc, path: {MULTIWAY}, pairs: 15}}"]
+    places = ["--root", tmp_path / "root", "--output", tmp_path / "out", "--threads", 1]
+    told = "\n".join(babelmill.lines("evaluate", tiny_encoder, *sets, *places))
+    assert "95 %" in told
+    (scores,) = json.loads((tmp_path / "out" / "scores.json").read_text())
+    row = scores["evaluation"]["results"][0]
+    assert row["f1_low"] <= row["f1"] <= row["f1_high"]
+    low, high = scores["evaluation"]["intervals"]["f1"]
+    assert low <= scores["evaluation"]["means"]["f1"] <= high
+    assert f"{row['f1_low']:.2f} to {row['f1_high']:.2f}" in artifact_of("evaluation-bucc-multiway-tsv").data
+    told = "\n".join(babelmill.lines("compare", "default", tiny_encoder, *sets, *places))
+    assert "bucc multiway.tsv: f1, percent" in told
+    (mean,) = (
+        one
+        for one in json.loads((tmp_path / "out" / "scores.json").read_text())["sets"][0]["means"]
+        if one["measure"] == "f1"
+    )
+    assert mean["low"] <= mean["difference"] <= mean["high"]
+
+
+def test_the_limits_of_an_interval_are_one_column():
+    assert shown_row({"f1": 80.0, "f1_low": 78.5, "f1_high": 81.25, "a_low": 1}) == {
+        "f1": 80.0,
+        "95 % interval": "78.50 to 81.25",
+        "a_low": 1,
+    }
 
 
 @pytest.mark.parametrize("command", [("evaluate",), ("compare", "default")])

@@ -139,8 +139,16 @@ def test_hidden_translations_are_mined(store, file):
         ("fra_Latn", 8, 100.0),
     ]
     assert found.headline == "f1"
+    assert (found.results[0]["f1_low"], found.results[0]["f1_high"]) == (100.0, 100.0)
+    assert found.intervals == {"f1": (100.0, 100.0)}
     with pytest.raises(ConfigError, match=r"sets\.bucc\.pairs: deu_Latn: "):
         evaluated(store, Bucc(path=str(file), where={"idx": ["0", "1"]}))
+
+
+def test_only_what_is_hidden_is_embedded(store, file):
+    encoder = Numbers()
+    outcome(store, Bucc(path=str(file), pairs=8, distractors=3), encoder)
+    assert len(encoder.seen) == 2 * 2 * (8 + 3)  # two languages, two sides
 
 
 def test_two_aligned_files_are_put_together_again(store, folder):

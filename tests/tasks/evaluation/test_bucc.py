@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from encoder.inference import unit_rows
 from tasks.evaluation.bucc import BuccConfig, bucc, hide, once
+from tasks.evaluation.mined import f1, f1_difference, f1_interval
 
 SENTENCES = [f"Satz {row}" for row in range(60)], [f"sentence {row}" for row in range(60)]
 
@@ -42,6 +43,26 @@ def test_the_means_are_of_two_halves_that_were_tuned_on_each_other():
     assert found.threshold == pytest.approx((first.threshold + second.threshold) / 2)
     assert found.recall == pytest.approx(found.recalled.mean())  # the halves have equally many gold pairs
     assert 0.3 < found.f1 <= found.tuned.f1 < 1
+
+
+def test_what_was_mined_of_each_source_is_what_the_scores_are_of():
+    x, y, gold = hidden_vectors(1.3)
+    found = bucc(x, y, gold, BuccConfig())
+    assert f1(found.mined) == pytest.approx(found.f1)
+    assert (found.mined.true[:100] == 1).all()
+    assert not found.mined.true[100:].any()
+    np.testing.assert_array_equal(found.mined.right[:100] > 0, found.recalled)
+    for side, half in enumerate(found.halves):
+        right, kept = (column[found.mined.half == side].sum() for column in (found.mined.right, found.mined.found))
+        assert right / kept == pytest.approx(half.precision)
+    low, high = f1_interval({"deu": found.mined})
+    assert low < found.f1 < high < low + 0.25
+
+
+def test_the_halves_of_two_encoders_are_the_same_sources():
+    first, second = (bucc(*hidden_vectors(noise), BuccConfig()).mined for noise in (0.5, 1.3))
+    np.testing.assert_array_equal(first.half, second.half)
+    assert f1_difference({"deu": first}, {"deu": second}).high < 0
 
 
 def test_a_threshold_lies_between_two_candidates():

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from tasks.evaluation.comparing import ALL, compare
+from tasks.evaluation.mined import Mined
 from tasks.evaluation.results import Distribution, Matrix, Outcome, Row
 
 
@@ -81,6 +82,43 @@ def test_a_score_that_is_no_mean_over_sentences_has_no_interval():
     f1 = line(found, "deu", "f1")
     assert (f1.difference, f1.low, f1.high, f1.better) == (10.0, None, None, "")
     assert found.measures == ["f1", "accuracy"]
+
+
+def mining(f1, found, language="deu"):
+    """Results of 200 gold pairs, of which the first ones are found, and nothing else is."""
+    right = np.arange(200) < found
+    columns = np.arange(200) % 2, right, right, np.ones(200)
+    mined = Mined(*(column.astype(np.int32) for column in columns))
+    return Row(language, {"recall": right}, {"f1": f1, "precision": 100.0}, mined=mined)
+
+
+def bucc(*rows):
+    return Outcome.of(rows, kind="bucc", title="bucc x", settings={}, encoder="e", partner="")
+
+
+def test_the_f1_of_mining_has_an_interval_beside_it_and_in_the_mean():
+    found = bucc(mining(66.67, 100), mining(88.89, 160, "rus"))
+    german, russian = found.evaluation.results
+    assert list(german) == ["language", "sentences", "f1", "f1_low", "f1_high", "precision", "recall"]
+    for row in (german, russian):
+        assert row["f1_low"] < row["f1"] < row["f1_high"]
+    low, high = found.evaluation.intervals["f1"]
+    assert low < found.evaluation.means["f1"] < high
+    assert high - low < german["f1_high"] - german["f1_low"]
+    assert Outcome.read({name: b"".join(chunks) for name, chunks in found.files()}).mined.equals(found.mined)
+    assert outcome({"deu": values(0.5)}).evaluation.intervals == {}
+
+
+def test_the_f1_of_mining_is_compared_by_the_same_sentences():
+    found = compare(
+        bucc(mining(66.67, 100), mining(88.89, 160, "rus")), bucc(mining(70.97, 110), mining(88.89, 160, "rus"))
+    )
+    german, russian, mean = (line(found, one, "f1") for one in ("deu", "rus", ALL))
+    assert (german.better, russian.better, mean.better) == ("B", "", "B")
+    assert 0 < german.low < german.difference < german.high
+    assert (russian.low, russian.high) == (0, 0)
+    assert mean.high - mean.low == pytest.approx((german.high - german.low) / 2, abs=0.02)
+    assert line(found, "deu", "precision").low is None
 
 
 def test_results_for_other_sentences_are_refused():
