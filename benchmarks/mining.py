@@ -90,7 +90,7 @@ def ours(sides: Sides, k: int, product: Product) -> Measured:
     places = np.arange(len(sides.source)), np.arange(len(sides.target))
     before = gflops_of(sides.source.shape[1], product)
     begun = time.perf_counter()
-    found = search(*sides, places, k, multiplying=Multiplying(product))
+    found = search(*sides, places, k, multiplying=Multiplying(product, device="cpu"))
     seconds = time.perf_counter() - begun
     return Measured(seconds, found.forward.rows, (before + gflops_of(sides.source.shape[1], product)) / 2)
 
@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=16)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--products", nargs="+", default=sorted({"float32", fastest_product()}, reverse=True))
+    parser.add_argument("--products", nargs="+", default=sorted({"float32", fastest_product("cpu")}, reverse=True))
     parser.add_argument("--peers", nargs="*", default=["faiss", "sentence-transformers", "ivf"])
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -64,7 +64,7 @@ def test_equals_sorting_all_cosines_whatever_the_blocks(seed, sources, targets, 
     places = tuple(
         np.argsort(np.argsort(np.array(ids.to_pylist(), "V16").view("S16"))) for ids in (source_ids, target_ids)
     )
-    blocked = search(source, target, places, k, multiplying=Multiplying(product, block))
+    blocked = search(source, target, places, k, multiplying=Multiplying(product, block, "cpu"))
     same(blocked.forward, found.forward)
     same(blocked.backward, found.backward)
 
@@ -82,7 +82,7 @@ def test_hundreds_of_equal_and_nearly_equal_rows(kind, product):
     places = tuple(
         np.array([sorted(ids).index(one) for one in ids]) for ids in (source_ids.to_pylist(), target_ids.to_pylist())
     )
-    found = search(source, target, places, 5, multiplying=Multiplying(product))
+    found = search(source, target, places, 5, multiplying=Multiplying(product, device="cpu"))
     same(found.forward, literally(source, target, target_ids, 5))
     same(found.backward, literally(target, source, source_ids, 5))
 
@@ -151,7 +151,7 @@ def test_a_mapped_file_and_any_number_of_threads_give_the_same(tmp_path, product
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            found = search(*mapped, places, 6, multiplying=Multiplying(product, 64))
+            found = search(*mapped, places, 6, multiplying=Multiplying(product, 64, "cpu"))
             same(found.forward, expected.forward)
             same(found.backward, expected.backward)
     finally:

@@ -26,7 +26,7 @@ def test_no_true_cosine_is_above_its_score_and_the_allowance(seed, product, dime
     sides = [drawn(rng, rows, dimension) for rows in (9, 12)]
     sides[1][:4] = unit(sides[0][:4] + rng.normal(scale=1e-3, size=(4, dimension)))
     rows, columns = (rounded(side, product) for side in sides)
-    scores = multiply(rows, columns, buffer(200, product)).numpy() * rows.scales[:, None] * columns.scales
+    scores = multiply(rows, columns, buffer(200, product)).double().numpy() * rows.scales[:, None] * columns.scales
     exact = np.array([[cosine_of(one, other) for other in sides[1]] for one in sides[0]])
     allowed = allowances(rows, columns)
     assert (exact <= scores + allowed[:, None]).all()
