@@ -23,14 +23,16 @@ from prefect.settings import (
 )
 from typer.testing import CliRunner, Result
 
+from encoder.bilstm import BiLstmConfig, BiLstmModel
 from encoder.bitext import Bitext
-from encoder.checkpoint import pack
+from encoder.checkpoint import pack, pack_model
 from encoder.static import StaticConfig
 from encoder.training import TrainingConfig, train
 from encoder.vocabulary import VocabularyConfig, train_vocabulary
 from flows.build_corpus import build_corpus
 from flows.cli import app
 from flows.config import CorpusConfig
+from flows.opening import named_encoder
 from flows.report import BuildReport
 from storage.manifest import Manifest, Reference
 from storage.snapshots import Snapshot, load
@@ -183,6 +185,17 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, data in pack(training.encoder()).items():
         (folder / name).write_bytes(data)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def neural_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of an encoder without token vectors."""
+    vocabulary = named_encoder("default").vocabulary
+    folder = tmp_path_factory.mktemp("neural")
+    model = BiLstmModel(BiLstmConfig(layers=1, hidden=8, embedding=8), vocabulary.size)
+    for name, data in pack_model(model, vocabulary, max_tokens=8).items():
+        (folder / name).write_bytes(data)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,6 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 
-from encoder.bilstm import BiLstmConfig, BiLstmModel
-from encoder.checkpoint import pack_model
 from flows.calibrate_threshold import CalibrateThresholdConfig, labelled, measures
 from flows.calibrations import (
     Kept,
@@ -304,17 +302,6 @@ def test_a_threshold_is_calibrated_for_a_build_and_found_by_it(babelmill, build_
     told = babelmill("calibrate", SEED, *precise, "--precision", 0.99999, "--confident")
     assert told.exit_code == 2
     assert "no threshold reaches a precision of 0.99999 with 95% confidence; the best is" in told.stderr
-
-
-@pytest.fixture(scope="module")
-def neural_encoder(tmp_path_factory):
-    """Folder of an encoder without token vectors."""
-    vocabulary = named_encoder("default").vocabulary
-    folder = tmp_path_factory.mktemp("neural")
-    model = BiLstmModel(BiLstmConfig(layers=1, hidden=8, embedding=8), vocabulary.size)
-    for name, data in pack_model(model, vocabulary, max_tokens=8).items():
-        (folder / name).write_bytes(data)
-    return folder
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from encoder.bilstm import BiLstmConfig, BiLstmModel
-from encoder.checkpoint import pack_model
 from flows.mining_inputs import MineFilesConfig
-from flows.opening import named_encoder
 from tasks.mine_pairs import ALIGNED_THRESHOLDS
 from tasks.similarity.retrieval import DEFAULT_THRESHOLDS
 
@@ -26,17 +23,6 @@ def pairs_of(lines):
 def right(lines, texts):
     source, target = (text.read_text("utf-8").splitlines() for text in texts)
     return len(set(pairs_of(lines)) & set(zip(source, target, strict=True)))
-
-
-@pytest.fixture(scope="module")
-def neural_encoder(tmp_path_factory):
-    """Folder of an encoder without token vectors."""
-    vocabulary = named_encoder("default").vocabulary
-    folder = tmp_path_factory.mktemp("neural")
-    model = BiLstmModel(BiLstmConfig(layers=1, hidden=8, embedding=8), vocabulary.size)
-    for name, data in pack_model(model, vocabulary, max_tokens=8).items():
-        (folder / name).write_bytes(data)
-    return folder
 
 
 @pytest.fixture
