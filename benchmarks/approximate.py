@@ -1,6 +1,6 @@
 """Approximate search where an exact one takes hours: its time, its recall, and what it does to the mined pairs.
 
-    python benchmarks/approximate.py [--rows 2000000] [--dimension 256] [--noise 1.4] [--queries 10000]
+    python benchmarks/approximate.py [--rows 2000000] [--dimension 256] [--noise 1.7] [--queries 10000]
 
 Vectors are those of benchmarks/mining.py with more noise, so that many a translation is not the nearest sentence. Both
 sides get the index that `auto` chooses, and are searched as a block of a build is: k neighbours both ways, after the
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--dimension", type=int, default=256)
-    parser.add_argument("--noise", type=float, default=1.4)
+    parser.add_argument("--noise", type=float, default=1.7)
     parser.add_argument("--k", type=int, default=4)
     parser.add_argument("--queries", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -103,7 +103,7 @@ def main() -> None:
     config, k = IndexConfig(index="auto"), arguments.k
     forward = searched(source, target, k, config, "targets")
     backward = searched(target, source, k, config, "sources")
-    told("both ways", begun)
+    begun = told("both ways", begun)
     sources = np.unique(evenly_spaced(arguments.rows, arguments.queries) + np.arange(arguments.queries) % 2)
     exact = exactly((source, target), sources, k)
     begun = told(f"exactly, for {len(sources):,} sources and {len(exact.targets):,} targets", begun)

@@ -11,7 +11,7 @@ from storage.fingerprint import Settings
 from tasks.similarity.different import Different
 
 EXACT, AUTO = "exact", "auto"
-AUTO_ROWS = 1_000_000  # of one side; 1M x 1M x 256 is searched exactly in less than an hour on two cores
+AUTO_ROWS = 1_000_000  # of one side; 1M x 1M x 256 is searched exactly in half an hour on two cores
 # FAISS clusters no fewer vectors per centroid without a warning, and uses no more (ClusteringParameters); a product
 # quantizer has 256 centroids, or 16, and takes 65,536 vectors
 LEAST_PER_CELL, MOST_PER_CELL, QUANTIZER_CELLS, QUANTIZER_ROWS = 39, 256, 256, 65_536
