@@ -33,7 +33,6 @@ from tasks.similarity.scoring import Scores, best_threshold
 
 Rows = npt.NDArray[np.int64]
 
-
 TURNING_NOISE = 0.2  # length of the noise beside a vector of length 1
 
 
@@ -60,7 +59,8 @@ def searched(queries: Different, targets: Different, k: int, config: IndexConfig
     searcher: Any = ready(index, sample, config)
     share = recall(searcher, sample, config.candidates).share
     cells = cells_of(searcher)
-    begun = told(f"recall@{k} {share:.3f} among the {name}, {cells.nprobe} of {cells.nlist} cells", begun)
+    looked = f", {cells.nprobe} of {cells.nlist} cells" if cells is not None else ", too few vectors for an index"
+    begun = told(f"recall@{k} {share:.3f} among the {name}{looked}", begun)
     ranking = search_index(searcher, queries, targets, k, config.candidates)
     told(f"search among the {name}", begun)
     return ranking
