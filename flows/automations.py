@@ -29,6 +29,9 @@ class Patience(Settings):
     silent_seconds: Annotated[
         float, Field(ge=10, description="A run that is silent for so long is dead; at least three heartbeats")
     ] = 3.0 * HEARTBEAT_SECONDS
+    restart_seconds: Annotated[
+        float, Field(ge=10, description="A run that has crashed is left alone for so long; then it is started again")
+    ] = 30.0
     restarts: Annotated[int, Field(ge=1, le=20, description="So often a crashed run is started again")] = 3
     stuck_hours: Annotated[float, Field(gt=0, description="A build that takes so long is cancelled")] = 24.0
 
@@ -60,17 +63,25 @@ def crashed_run_again(patience: Patience) -> AutomationCore:
     """Start a crashed run again, but not for ever: the server counts a run's starts, and a trigger can read the count.
 
     A run that crashed before it began (no image, no worker) has the count 0 and is left to people.
+
+    Not at once: the process that ran it reports the crash, and when that process has ended too, ten seconds later on a
+    busy machine, the worker reports the same crash once more, which would strike down a run that is under way again. A
+    trigger that waits also holds the server's SQLite while it acts; one that acts at once competes with its own action
+    ("database is locked"), is repeated, and starts the run several times.
     """
+    goes_on = ("Scheduled", "AwaitingRetry", "Pending", "Running", "Completed", "Failed", "Cancelling", "Cancelled")
     counts = [str(count) for count in range(1, patience.restarts + 1)]
     return AutomationCore(
         name="babelmill: a crashed run starts again",
         description=f"At most {patience.restarts} times; what the run had finished is not done again",
         trigger=EventTrigger(
-            posture=Posture.Reactive,
+            posture=Posture.Proactive,
             match=ResourceSpecification(_ANY_RUN | {"prefect.run-count": counts}),
             match_related=_OURS,
             for_each={"prefect.resource.id"},
-            expect={f"{_FLOW_RUN}Crashed"},
+            after={f"{_FLOW_RUN}Crashed"},
+            expect={f"{_FLOW_RUN}{state}" for state in goes_on},
+            within=timedelta(seconds=patience.restart_seconds),
         ),
         actions=[_change(StateType.SCHEDULED, "AwaitingRetry", "Again after a crash")],
     )

@@ -11,6 +11,7 @@ import sys
 import urllib.request
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -148,11 +149,7 @@ def builds(service, client):
 
 @pytest.fixture
 def built(service, builds, wait_until):
-    """Wait until so many builds are done; return the last one.
-
-    A crash is not the end: a busy server on SQLite may start a crashed run twice ("database is locked" after the
-    action: it repeats it), the second start takes the place of the first, and that one crashes and is started again.
-    """
+    """Wait until so many builds are done; return the last one. A crash is not the end: the server starts it again."""
 
     def ended():
         state = builds()[-1].state
@@ -217,6 +214,7 @@ def test_crawls_that_arrive_in_a_bucket_become_versions_by_themselves(
     kill_when_running(builds, 2, wait_until)
     wait_until(lambda: builds()[-1].run_count >= 2, 240, "the second start of the build")
     second = built(2)
+    assert [state.name for state in client.read_flow_run_states(second.id)].count("AwaitingRetry") == 1
     snapshot, after = latest(store, "tiny"), writers(store)
     assert (snapshot.number, snapshot.crawls) == (2, [FIRST, SECOND])
     assert {run for (_, partition), run in after.items() if SECOND in partition} == {run_name(second)}
@@ -295,37 +293,51 @@ def test_automations_are_updated_only_where_they_differ(client):
     assert ensure_automations(client, Patience()) == ["babelmill: a stuck build is cancelled"]
 
 
-def test_a_silent_run_crashes_and_starts_again_but_not_for_ever(client, running, wait_until):
-    def name(run):
-        return client.read_flow_run(run).state.name
+@pytest.fixture
+def until_one(running, wait_until):
+    """Make runs until what is expected happens to one of them, which is returned.
 
-    ensure_automations(client, Patience(silent_seconds=10, restarts=2))
-    silent, crashing = running(), running()
-    send_heartbeat(client, silent)
+    The server forgets a changed automation before it reads it anew (`automation_changed` in Prefect's
+    server/events/triggers.py), and an event of the time between, seconds on a busy machine, is lost for it.
+    """
+
+    def make(begin, happened, what):
+        for _ in range(4):
+            run = running()
+            begin(run)
+            with contextlib.suppress(AssertionError):
+                wait_until(partial(happened, run), 90, what)
+                return run
+        raise AssertionError(f"{what} did not happen to any of four runs")
+
+    return make
+
+
+def test_a_silent_run_crashes_and_starts_again_but_not_for_ever(client, running, until_one, wait_until):
+    def crash(run):
+        client.set_flow_run_state(run, Crashed())
+
+    def starts_again(run):
+        return client.read_flow_run(run).state.name == "AwaitingRetry"
+
+    ensure_automations(client, Patience(silent_seconds=10, restart_seconds=10, restarts=2))
+    until_one(crash, starts_again, "another start")
+    crashing = running()
     for _ in range(2):
-        client.set_flow_run_state(crashing, Crashed())
-        wait_until(lambda: name(crashing) == "AwaitingRetry", 30, "another start")
+        crash(crashing)
+        wait_until(lambda: starts_again(crashing), 240, "another start")
         client.set_flow_run_state(crashing, Running(), force=True)
-    client.set_flow_run_state(crashing, Crashed())
-    wait_until(lambda: name(silent) == "AwaitingRetry", 60, "the end of a silent run")
+    crash(crashing)
+    # it crashes later than the other one and is started again, so that one's time has passed as well
+    silent = until_one(lambda run: send_heartbeat(client, run), starts_again, "the end of a silent run")
     states = [(state.name, state.message) for state in client.read_flow_run_states(silent)]
     assert ("Crashed", "No heartbeat: its process is gone") in states
-    if name(crashing) == "AwaitingRetry":  # a busy server may repeat the action of the second crash after the third
-        client.set_flow_run_state(crashing, Running(), force=True)
-        client.set_flow_run_state(crashing, Crashed())
-        with pytest.raises(AssertionError):
-            wait_until(lambda: name(crashing) == "AwaitingRetry", 15, "a start that must not be")
-    assert name(crashing) == "Crashed"
+    assert client.read_flow_run(crashing).state.name == "Crashed"
 
 
-def test_a_build_that_does_not_end_is_cancelled(client, running, wait_until):
+def test_a_build_that_does_not_end_is_cancelled(client, until_one):
     ensure_automations(client, Patience(stuck_hours=10 / 3600))
-    stuck = running()
-
-    def is_cancelled():
-        return client.read_flow_run(stuck).state.is_cancelling()
-
-    wait_until(is_cancelled, 60, "the end of a build that is stuck")
+    until_one(lambda run: None, lambda run: client.read_flow_run(run).state.is_cancelling(), "the end of a stuck build")
 
 
 def test_it_ends_with_ctrl_c_and_goes_on_when_served_again(service, client, builds, built, wait_until):
