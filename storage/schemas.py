@@ -8,7 +8,7 @@ from storage.errors import SchemaError
 
 ID = pa.binary(16)  # 128-bit content hash
 LABEL = pa.string()  # a FLORES-style language label such as deu_Latn
-LABELS = pa.list_(pa.field("element", pa.string()))
+TEXTS = pa.list_(pa.field("element", pa.string()))
 SPANS = pa.list_(pa.field("element", pa.struct([("start", pa.int32()), ("end", pa.int32()), ("kind", pa.string())])))
 IDS = pa.list_(pa.field("element", ID))
 COSINES = pa.list_(pa.field("element", pa.float32()))
@@ -29,6 +29,7 @@ _DOCUMENT = (
     ("length", pa.int64()),  # bytes of the record as stored; null where rows have none
     ("title", pa.string()),
     ("html_lang", pa.string()),
+    ("alternates", TEXTS),  # addresses that the page gives for itself in other languages (hreflang); null if none
     ("text", pa.string()),  # null exactly when `reason` is set
     ("reason", pa.string()),  # why there is no usable text; null for a good document
 )
@@ -46,7 +47,7 @@ _SENTENCE_PAIR = (
 SCHEMAS: dict[str, pa.Schema] = {
     schema.metadata[b"name"].decode(): schema
     for schema in (
-        _schema("documents", 1, *_DOCUMENT),
+        _schema("documents", 2, *_DOCUMENT),
         _schema(
             "languages",
             1,
@@ -60,11 +61,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         _schema("signatures", 1, ("doc_id", ID), ("minhashes", MINHASHES)),
         _schema(
             "kept_documents",
-            1,
+            2,
             ("doc_id", ID),
             ("language", LABEL),
             ("confidence", pa.float32()),
             ("url", pa.string()),
+            ("alternates", TEXTS),
             ("title", pa.string()),
             ("text", pa.string()),
         ),
@@ -152,7 +154,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             1,
             ("source_doc_id", ID),
             ("target_doc_id", ID),
-            ("matched_by", pa.string()),  # url or similarity
+            ("matched_by", pa.string()),  # hreflang, url or similarity
             ("similarity", pa.float32()),  # cosine of the mean vectors of both
         ),
         _schema(

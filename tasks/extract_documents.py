@@ -16,7 +16,7 @@ from tasks import stage
 from tasks.formats.documents import ExtractConfig, read_documents
 from tasks.text.removals import Removals, matches, withhold
 
-VERSION = 1
+VERSION = 2
 _NOTHING = Removals()
 
 

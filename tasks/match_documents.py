@@ -21,7 +21,7 @@ from tasks.embed_sentences import vectors_of
 from tasks.similarity.document_matching import MatchConfig, centroids, match, pages, with_prospects
 from tasks.similarity.identifiers import flat, positions
 
-VERSION = 1
+VERSION = 2
 _ROWS = 65_536
 SENTENCES_AT_ONCE = 262_144  # 512 MB of float32 vectors of 512 dimensions
 
@@ -93,7 +93,7 @@ def _match(  # noqa: PLR0913, PLR0917
     target_embeddings: list[Rows],
 ) -> Iterator[tuple[str, pa.Table]]:
     languages = tuple(side[0].dataset.partition.split("/")[0] for side in (source_embeddings, target_embeddings))
-    batches = (batch for part in kept for batch in part.batches(["doc_id", "language", "url"]))
+    batches = (batch for part in kept for batch in part.batches(["doc_id", "language", "url", "alternates"]))
     found = [pages(batch, (languages[0], languages[1])) for batch in batches]
     hopeful = with_prospects(pa.concat_tables(found), config) if found else pa.table({})
     if not hopeful.num_rows:

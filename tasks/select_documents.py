@@ -20,7 +20,7 @@ from tasks import stage
 from tasks.similarity.minhash import MinHashConfig, first_duplicates, signatures
 from tasks.text.selection import SelectDocumentsConfig, split_by_fate, verdicts
 
-VERSION = 1
+VERSION = 2
 
 
 class Scored(NamedTuple):
@@ -84,7 +84,7 @@ def _select(  # noqa: PLR0913, PLR0917 - one argument per kind of input
         for entry in pc.value_counts(fate["reason"].drop_null()).to_pylist():
             tally[entry["values"]] += entry["counts"]
         known, start = labels.read(["language", "confidence"]), 0
-        for batch in file.batches(["doc_id", "url", "title", "text"]):
+        for batch in file.batches(["doc_id", "url", "alternates", "title", "text"]):
             rows = slice(start, start := start + batch.num_rows)
             kept, rejected = split_by_fate(batch, known[rows], fate[rows])
             yield f"kept {place}", kept

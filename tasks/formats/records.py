@@ -61,6 +61,7 @@ class Record(NamedTuple):
     fetched_at: datetime | None = None
     title: str | None = None
     html_lang: str | None = None
+    alternates: list[str] | None = None
     text: str | None = None
     reason: Reason | None = None
 
@@ -70,7 +71,7 @@ class Record(NamedTuple):
 
     def with_html(self, body: bytes, charset: str | None, config: ExtractConfig) -> Record:
         """Return the record with the main text of this HTML, or the reason why there is none."""
-        return self.with_page(extract_html(body, charset, config.extractor, config.max_chars))
+        return self.with_page(extract_html(body, charset, config.extractor, config.max_chars, self.url))
 
     def with_bytes(self, body: bytes, charset: str | None, config: ExtractConfig) -> Record:
         """Return the record with this plain text, or the reason why it cannot be used."""

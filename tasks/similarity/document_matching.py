@@ -1,4 +1,4 @@
-"""Documents of two languages in, which of them translate each other out: by their addresses and by what they say."""
+"""Documents of two languages in, which translate each other out: by their links, addresses and what they say."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from tasks.similarity.document_addresses import neutral_addresses
 from tasks.similarity.identifiers import flat, ranks
 from tasks.similarity.neighbours import search
 from tasks.similarity.ranking import cosine_of
+from tasks.text.removals import normal_urls
 
-SAME_ADDRESS = 8  # documents a side of one address, above which nothing is made of it
+SAME_ADDRESS = 8  # documents a side of one address, or that one address links to, above which nothing is made of it
 DOCUMENTS_OF_HOST = 50_000  # a side, above which only addresses are compared: 6 TFLOP at 1,024 dimensions
 
 _Similarity = Annotated[float, Field(ge=-1, le=1)]
 
 
 class MatchConfig(Settings):
-    """Which documents of one crawl are each other's translation; both are always on one host."""
+    """Which documents of one crawl are each other's translation; on one host, unless one links to the other."""
 
+    by_hreflang: Annotated[bool, Field(description="Match pages of which one links to the other as itself")] = True
     by_url: Annotated[bool, Field(description="Match addresses that are equal but for the language in them")] = True
     by_similarity: Annotated[bool, Field(description="Match each other's nearest documents of a host")] = True
     least_url_similarity: Annotated[
-        _Similarity, Field(description="Least cosine of two documents' mean vectors where their addresses match")
+        _Similarity, Field(description="Least cosine of two documents' mean vectors where links or addresses match")
     ] = 0.3
     least_similarity: Annotated[
         _Similarity, Field(description="Least cosine of two documents' mean vectors where nothing else is known")
@@ -40,27 +42,53 @@ def pages(documents: pa.Table, languages: tuple[str, str]) -> pa.Table:
     """The documents of two languages with their host and address, both without what in them names the language.
 
     Args:
-        documents: a table with doc_id, language and url.
+        documents: a table with doc_id, language, url and alternates.
         languages: labels of source and target.
 
     Returns:
-        doc_id, is_target, site and address; the documents without a usable address are left out.
+        doc_id, is_target, page and alternates (addresses as links are compared by), site and address (for other
+        comparisons); the documents without a usable address are left out.
     """
-    frame = cast("pl.DataFrame", pl.from_arrow(documents.select(["doc_id", "language", "url"])))
+    frame = cast("pl.DataFrame", pl.from_arrow(documents.select(["doc_id", "language", "url", "alternates"])))
+    frame = frame.with_columns(_comparable(frame["url"]).alias("page"))
     sides = []
     for is_target, language in enumerate(languages):
         rows = frame.filter(pl.col("language") == language)
-        found = rows.select("doc_id", pl.lit(bool(is_target)).alias("is_target"))
+        found = rows.select("doc_id", pl.lit(bool(is_target)).alias("is_target"), "page", "alternates")
         sides.append(found.hstack(neutral_addresses(rows["url"], language)))
     return _with_ids(pl.concat(sides).filter(pl.col("address").is_not_null()))
 
 
 def with_prospects(found: pa.Table, config: MatchConfig) -> pa.Table:
-    """The pages that may have a partner, those of one site together: their address or site is on both sides."""
-    frame = cast("pl.DataFrame", pl.from_arrow(found))
+    """The pages that may have a partner, those of one site together: a link, or a site or address on both sides."""
+    frame = cast("pl.DataFrame", pl.from_arrow(found)).with_row_index("row")
     shared = "site" if config.by_similarity else "address"
-    is_shared = pl.col("is_target").n_unique().over(shared) == 2
-    return _with_ids(frame.filter(is_shared).sort("site", "doc_id"))
+    is_hopeful = pl.col("is_target").n_unique().over(shared) == 2
+    if config.by_hreflang:
+        links = _links(frame)
+        is_hopeful |= pl.col("row").is_in(pl.concat([links["row"], links["row_target"]]).implode())
+    return _with_ids(frame.filter(is_hopeful).drop("row").sort("site", "doc_id"))
+
+
+def _comparable(urls: pl.Series) -> pl.Series:
+    """Addresses without scheme, fragment and final slash, in which links are often wrong."""
+    return normal_urls(urls).str.replace("^https?://", "").str.strip_chars_end("/")
+
+
+def _links(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows (row, row_target) of pages of both sides of which at least one links to the other.
+
+    Args:
+        frame: pages with the number `row` of each.
+    """
+    named = frame.select("row", "is_target", pl.col("alternates")).explode("alternates").drop_nulls()
+    named = named.with_columns(_comparable(named["alternates"]).alias("page"))
+    known = frame.select("row", "is_target", "page").filter(pl.len().over("is_target", "page") <= SAME_ADDRESS)
+    there = known.with_columns(~pl.col("is_target"))
+    met = named.join(there, on=["is_target", "page"], suffix="_linked")
+    source = pl.when("is_target").then("row_linked").otherwise("row").alias("row")
+    target = pl.when("is_target").then("row").otherwise("row_linked").alias("row_target")
+    return met.select(source, target).unique().sort("row", "row_target")
 
 
 def _with_ids(frame: pl.DataFrame) -> pa.Table:
@@ -100,9 +128,9 @@ def _centroids(vectors: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def match(found: pa.Table, means: np.ndarray, config: MatchConfig) -> pa.Table:
     """The pairs of documents that translate each other, in the `document_pairs` schema, each document at most once.
 
-    Addresses come first: one that each side has once makes a pair, one that a side has more often the pairs of which
-    either is the other's nearest. Of all others of a site those make a pair that are each other's nearest. Ties are in
-    the order of ids, and so are the pairs.
+    Links come first, of which each page has its nearest. Then addresses: one that each side has once makes a pair, one
+    that a side has more often the pairs of which either is the other's nearest. Of all others of a site those make a
+    pair that are each other's nearest. Ties are in the order of ids, and so are the pairs.
 
     Args:
         found: pages, in any order.
@@ -110,15 +138,17 @@ def match(found: pa.Table, means: np.ndarray, config: MatchConfig) -> pa.Table:
         config: what is asked of a pair.
     """
     places = ranks(found["doc_id"])
-    is_target = flat(found["is_target"]).to_numpy(zero_copy_only=False)
-    pairs = [_by_address(found, means, places, config)] if config.by_url else []
-    if config.by_similarity:
-        free = np.ones(len(places), np.bool_)
-        for taken in pairs:
-            free[taken["source"].to_numpy()] = free[taken["target"].to_numpy()] = False
-        sites = cast("pl.DataFrame", pl.from_arrow(found.select(["site"])))["site"].rank("dense").to_numpy()
-        pairs.append(_by_nearness((sites, is_target, free), means, places, config.least_similarity))
-    every = pl.concat([_EDGES.clear(), *pairs])
+    frame = cast("pl.DataFrame", pl.from_arrow(found)).with_row_index("row")
+    free = np.ones(len(places), np.bool_)
+    every = _EDGES.clear()
+    for is_asked, find in (
+        (config.by_hreflang, _by_links),
+        (config.by_url, _by_address),
+        (config.by_similarity, _by_nearness),
+    ):
+        if is_asked:
+            every.extend(find(frame.filter(free), means, places, config))
+            free[every["source"].to_numpy()] = free[every["target"].to_numpy()] = False
     every = every[np.argsort(places[every["source"].to_numpy()])]
     ids = flat(found["doc_id"])
     sides = (ids.take(every[side].to_arrow()) for side in ("source", "target"))
@@ -136,11 +166,20 @@ def _edges(source: np.ndarray, target: np.ndarray, similarity: np.ndarray, match
     return pl.DataFrame(columns).with_columns(matched_by=pl.lit(matched_by)).select(_EDGES.columns).cast(_EDGES.schema)
 
 
-def _by_address(found: pa.Table, means: np.ndarray, places: np.ndarray, config: MatchConfig) -> pl.DataFrame:
+def _by_links(rows: pl.DataFrame, means: np.ndarray, places: np.ndarray, config: MatchConfig) -> pl.DataFrame:
+    """The pairs of rows of which one links to the other, the nearest where there are several."""
+    links = _links(rows)
+    source, target = (links[name].cast(pl.Int64).to_numpy() for name in ("row", "row_target"))
+    edges = _edges(source, target, _cosines(means, source, target), "hreflang")
+    return _mutual(edges.filter(pl.col("similarity") >= config.least_url_similarity), places)
+
+
+def _by_address(rows: pl.DataFrame, means: np.ndarray, places: np.ndarray, config: MatchConfig) -> pl.DataFrame:
     """The pairs of rows whose addresses are equal, where there is no doubt which."""
-    rows = cast("pl.DataFrame", pl.from_arrow(found.select(["is_target", "address"]))).with_row_index("row")
     sides = [
-        rows.filter(pl.col("is_target") == is_target).with_columns(pl.len().over("address").alias("count"))
+        rows.select("row", "is_target", "address")
+        .filter(pl.col("is_target") == is_target)
+        .with_columns(pl.len().over("address").alias("count"))
         for is_target in (False, True)
     ]
     few = [side.filter(pl.col("count") <= SAME_ADDRESS) for side in sides]
@@ -174,28 +213,18 @@ def _cosines(means: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.nd
     return cosines
 
 
-def _by_nearness(
-    rows: tuple[np.ndarray, np.ndarray, np.ndarray], means: np.ndarray, places: np.ndarray, least: float
-) -> pl.DataFrame:
-    """The pairs of free rows that are each other's nearest of their site, if near enough.
-
-    Args:
-        rows: of each page its site as a number, whether it is a target, and whether it is free.
-        means: the pages' centroids.
-        places: of the pages' ids in order.
-        least: least cosine.
-    """
-    sites, is_target, free = rows
-    open_rows = np.flatnonzero(free)
-    open_rows = open_rows[np.argsort(sites[open_rows], kind="stable")]
+def _by_nearness(rows: pl.DataFrame, means: np.ndarray, places: np.ndarray, config: MatchConfig) -> pl.DataFrame:
+    """The pairs of rows that are each other's nearest of their site, if near enough."""
+    rows = rows.select("row", "is_target", "site").sort("site", maintain_order=True)
+    numbers, is_target = rows["row"].cast(pl.Int64).to_numpy(), rows["is_target"].to_numpy()
     pairs = [_EDGES.clear()]
-    for some in np.split(open_rows, np.flatnonzero(np.diff(sites[open_rows])) + 1):
-        source, target = some[~is_target[some]], some[is_target[some]]
+    for some in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows["site"].rle_id().to_numpy())) + 1):
+        source, target = numbers[some[~is_target[some]]], numbers[some[is_target[some]]]
         if min(len(source), len(target)) == 0 or max(len(source), len(target)) > DOCUMENTS_OF_HOST:
             continue
         nearest = search(means[source], means[target], (places[source], places[target]), 1)
         forward, backward = nearest.forward.rows[:, 0], nearest.backward.rows[:, 0]
         mutual = (forward >= 0) & (backward[forward] == np.arange(len(source)))
-        mutual &= nearest.forward.cosines[:, 0] >= np.float32(least)
+        mutual &= nearest.forward.cosines[:, 0] >= np.float32(config.least_similarity)
         pairs.append(_edges(source[mutual], target[forward[mutual]], nearest.forward.cosines[mutual, 0], "similarity"))
     return pl.concat(pairs)

@@ -1,9 +1,10 @@
-"""Bytes of a web page in, its title, declared language and main text out."""
+"""Bytes of a web page in, its title, declared language, addresses in other languages and main text out."""
 
 from __future__ import annotations
 
 import re
 from typing import Literal, NamedTuple
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ Extractor = Literal["resiliparse", "trafilatura"]
 
 MAX_TITLE_CHARS = 500
 MAX_CHARS = 1_000_000
+MAX_ALTERNATES = 256
+MAX_ALTERNATE_CHARS = 2048
 
 # An encoding is not the right one if more than one in ten of the characters outside ASCII make no sense in it.
 _MAX_BROKEN = 0.1
@@ -64,12 +67,17 @@ class Page(NamedTuple):
 
     title: str | None
     html_lang: str | None
+    alternates: list[str] | None
     text: str | None
     reason: str | None
 
 
 def extract_html(
-    body: bytes, charset: str | None = None, extractor: Extractor = "resiliparse", max_chars: int = MAX_CHARS
+    body: bytes,
+    charset: str | None = None,
+    extractor: Extractor = "resiliparse",
+    max_chars: int = MAX_CHARS,
+    url: str | None = None,
 ) -> Page:
     """Extract the main text of a page, one paragraph per line, without navigation, footers, forms and comments.
 
@@ -78,23 +86,28 @@ def extract_html(
         charset: what the server said of its encoding; it is believed unless the bytes prove it wrong.
         extractor: resiliparse is about ten times faster; trafilatura drops a little more boilerplate.
         max_chars: a longer text is cut after the last paragraph that fits.
+        url: the page's address, from which others that it gives may start.
 
     Returns:
         The page; its reason is undecodable, too_complex, extraction_failed or empty if there is no text.
     """
     decoded = decode(body, charset, markup=True)
     if decoded is None:
-        return Page(None, None, None, "undecodable")
+        return _without_text("undecodable")
     html = tame(decoded.encode("utf-8", "ignore"), extractor)
     if html is None or (extractor == "trafilatura" and html.count(b"<") > _MAX_TRAFILATURA_TAGS):
-        return Page(None, None, None, "too_complex")
+        return _without_text("too_complex")
     try:
         tree = HTMLTree.parse_from_bytes(html, "utf-8")
-        title, html_lang = tidy_title(clean(tree.title or "")), _language(tree)
+        title, html_lang, alternates = tidy_title(clean(tree.title or "")), _language(tree), _alternates(tree, url)
         text = tidy_text(clean(_main_text(tree, html, extractor)), max_chars)
     except Exception:  # noqa: BLE001 - whatever two foreign parsers make of hostile input, it is this page's failure
-        return Page(None, None, None, "extraction_failed")
-    return Page(title, html_lang, text or None, None if text else "empty")
+        return _without_text("extraction_failed")
+    return Page(title, html_lang, alternates, text or None, None if text else "empty")
+
+
+def _without_text(reason: str) -> Page:
+    return Page(None, None, None, None, reason)
 
 
 def decode(body: bytes, charset: str | None = None, *, markup: bool = False) -> str | None:
@@ -184,6 +197,28 @@ def _language(tree: HTMLTree) -> str | None:
     root = tree.document.query_selector("html") if tree.document else None
     declared = (root.getattr("lang") or root.getattr("xml:lang") or "").strip() if root else ""
     return declared if _LANGUAGE.fullmatch(declared) else None
+
+
+def _alternates(tree: HTMLTree, url: str | None) -> list[str] | None:
+    """The web addresses of `<link rel="alternate" hreflang=...>`, whole, each once and in their order; None if none."""
+    head = tree.head
+    if head is None:
+        return None
+    links = head.query_selector_all('link[rel~="alternate" i][hreflang][href]')
+    base = head.query_selector("base[href]") if links else None
+    start = _joined(url or "", base.getattr("href") or "") if base else url or ""
+    found = (_joined(start, link.getattr("href") or "") for link in links[:MAX_ALTERNATES])
+    return list(dict.fromkeys(one for one in found if one.startswith(("http://", "https://")))) or None
+
+
+def _joined(start: str, address: str) -> str:
+    """An address as a page gives it, from where the page is; "" for what is no address, or too long for one."""
+    if len(start) + len(address) > MAX_ALTERNATE_CHARS:
+        return ""
+    try:
+        return urlsplit(urljoin(start, clean(address).strip())).geturl()
+    except ValueError:  # such as brackets around what is no IPv6 address
+        return ""
 
 
 def _candidates(body: bytes, charset: str | None, *, markup: bool) -> list[str]:

@@ -20,7 +20,7 @@ from storage.schemas import ID
 from tasks.text.pii import pii_spans
 
 WITHHELD = "withheld"
-_WITHHELD_COLUMNS = {"title": None, "html_lang": None, "text": None, "reason": WITHHELD}
+_WITHHELD_COLUMNS = {"title": None, "html_lang": None, "alternates": None, "text": None, "reason": WITHHELD}
 
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -152,7 +152,7 @@ def matches(documents: pa.Table, removals: Removals) -> pa.Array:
 
 
 def withhold(documents: pa.Table, removals: Removals) -> pa.Table:
-    """The `documents` table with the named rows left without title, html_lang and text, for the reason "withheld".
+    """The `documents` table with the named rows left without what was read of them, for the reason "withheld".
 
     Where they came from stays. A table of which nothing is named is returned as it is.
     """

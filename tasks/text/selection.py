@@ -52,7 +52,7 @@ def split_by_fate(documents: pa.Table, languages: pa.Table, fates: pa.Table) -> 
     """Cut a batch of documents into tables of the `kept_documents` and `rejected_documents` schemas.
 
     Args:
-        documents: doc_id, url, title and text.
+        documents: doc_id, url, alternates, title and text.
         languages: language and confidence, row-aligned.
         fates: reason, score, limit and duplicate_of, row-aligned; the reason is null for what is kept.
     """

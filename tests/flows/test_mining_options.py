@@ -39,6 +39,8 @@ def test_matched_documents_find_what_no_search_does(build, whole, tmp_path):
     found = [matched.store.read(one) for one in matched.snapshot.find("pairs")]
     told = {name for table in found for name in table["found_by"].to_pylist()}
     assert any("document" in name for name in told)
+    matches = [matched.store.read(one)["matched_by"].to_pylist() for one in matched.snapshot.find("document_pairs")]
+    assert "hreflang" in {how for table in matches for how in table}
     assert sum(table.num_rows for table in found) >= sum(one.rows for one in whole.snapshot.find("pairs"))
     for table in found:
         by_document = [("document" in name) for name in table["found_by"].to_pylist()]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.schemas import ID
+from storage.schemas import ID, TEXTS
 from tasks.similarity.document_matching import SAME_ADDRESS, MatchConfig, centroids, match, pages, with_prospects
 
 PAIR = ("deu_Latn", "eng_Latn")
@@ -18,11 +18,12 @@ def doc(number):
 
 
 def documents(*rows):
-    """Documents from (number, language, url)."""
-    numbers, languages, urls = zip(*rows, strict=True)
+    """Documents from (number, language, url, and addresses that it links to as itself in other languages)."""
+    numbers, languages, urls = zip(*(row[:3] for row in rows), strict=True)
+    alternates = pa.array([list(row[3:]) or None for row in rows], TEXTS)
     labels = [{"de": "deu_Latn", "en": "eng_Latn", "fr": "fra_Latn"}[one] for one in languages]
     ids = pa.array([doc(number) for number in numbers], ID)
-    return pa.table({"doc_id": ids, "language": labels, "url": pa.array(urls, pa.string())})
+    return pa.table({"doc_id": ids, "language": labels, "url": pa.array(urls, pa.string()), "alternates": alternates})
 
 
 def matched(table, vectors, config=CONFIG):
@@ -65,6 +66,29 @@ def test_an_address_that_very_many_have_says_nothing():
     assert matched(table, vectors, MatchConfig(by_similarity=False)) == []
 
 
+def test_a_link_is_a_match_on_any_host_and_goes_before_addresses_unless_the_texts_are_unlike():
+    table = documents(
+        (1, "de", "http://a.org/de/x", "https://b.org/other/"),
+        (2, "en", "http://a.org/en/x"),
+        (3, "en", "http://b.org/other#top"),
+        (4, "de", "http://c.org/vier"),
+        (5, "en", "http://d.org/four", "http://c.org/vier", "http://nowhere.org/"),
+    )
+    vectors = dict.fromkeys(range(1, 6), EAST)
+    assert matched(table, vectors) == [(1, 3, "hreflang"), (4, 5, "hreflang")]
+    assert matched(table, vectors, MatchConfig(by_hreflang=False)) == [(1, 2, "url")]
+    assert matched(table, vectors | {3: NORTH}) == [(1, 2, "url"), (4, 5, "hreflang")]
+
+
+def test_of_several_linked_pages_the_nearest_is_taken():
+    links = ("http://a.org/2", "http://a.org/3")
+    table = documents((1, "de", "http://a.org/1", *links), (2, "en", links[0]), (3, "en", links[1]))
+    assert matched(table, {1: EAST, 2: EAST + NORTH, 3: EAST}) == [(1, 3, "hreflang")]
+    fetched_often = [(number, "en", "http://a.org/2") for number in range(10, 11 + SAME_ADDRESS)]
+    table = documents((1, "de", "http://b.org/1", *links), *fetched_often)
+    assert matched(table, dict.fromkeys([1, *range(10, 11 + SAME_ADDRESS)], EAST)) == []
+
+
 def test_nearest_documents_of_a_host_match_if_they_are_near_enough():
     table = documents(
         (1, "de", "http://a.org/eins"),
@@ -104,15 +128,19 @@ def test_documents_of_other_languages_and_without_addresses_are_left_out():
 
 hosts = st.sampled_from(["a.org", "b.org", "de.b.org", "en.b.org"])
 paths = st.sampled_from(["", "x", "de/x", "en/x", "x_de.html", "x.html", "y"])
+links = st.lists(st.builds("http://{}/{}".format, hosts, paths), max_size=2)
 
 
 @settings(max_examples=40)
 @given(
-    st.lists(st.tuples(st.sampled_from(["de", "en"]), hosts, paths, st.integers(0, 3)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.sampled_from(["de", "en"]), hosts, paths, st.integers(0, 3), links), min_size=1, max_size=12),
     st.randoms(),
 )
 def test_the_order_of_documents_changes_nothing_and_each_is_in_one_match(rows, random):
-    numbered = [(number, language, f"http://{host}/{path}") for number, (language, host, path, _) in enumerate(rows, 1)]
+    numbered = [
+        (number, language, f"http://{host}/{path}", *links)
+        for number, (language, host, path, _, links) in enumerate(rows, 1)
+    ]
     vectors = {number: np.eye(4)[one[3]] + 0.3 for number, one in enumerate(rows, 1)}
     found = matched(documents(*numbered), vectors)
     shuffled = random.sample(numbered, len(numbered))

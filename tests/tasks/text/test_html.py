@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.text.html import clean, decode, extract_html, tame, tidy_text
+from tasks.text.html import MAX_ALTERNATES, clean, decode, extract_html, tame, tidy_text
 
 PARAGRAPHS = [
     "The river rises in the mountains and runs slowly through the old town before it meets the sea.",
@@ -51,6 +51,32 @@ def test_a_class_of_the_body_does_not_hide_the_page() -> None:
 )
 def test_declared_languages(language: str, expected: str | None) -> None:
     assert extract_html(f'<html lang="{language}"><p>{PARAGRAPHS[0]}'.encode()).html_lang == expected
+
+
+def test_addresses_in_other_languages_are_whole_and_on_the_web() -> None:
+    links = {
+        "/de/x?a=1&amp;b=2": 'rel="alternate" hreflang="de"',
+        "../fr": 'rel="nofollow Alternate" hreflang="fr"',
+        " https://b.org/ ": 'rel="alternate" hreflang="x-default"',
+        "": 'rel="alternate" hreflang="en"',
+        "/feed": 'rel="alternate" type="application/rss+xml"',
+        "/css": 'rel="stylesheet" hreflang="de"',
+        "javascript:alert(1)": 'rel="alternate" hreflang="es"',
+        "http://[bad": 'rel="alternate" hreflang="it"',
+        f"/{'x' * 2048}": 'rel="alternate" hreflang="pl"',
+        "https://b.org/": 'rel="alternate" hreflang="pt"',
+    }
+    page = "<head>{}</head><p>The text.".format("".join(f'<link {words} href="{to}">' for to, words in links.items()))
+    expected = ["http://a.org/de/x?a=1&b=2", "http://a.org/fr", "https://b.org/", "http://a.org/en/x"]
+    assert extract_html(page.encode(), url="http://a.org/en/x").alternates == expected
+    assert extract_html(page.encode()).alternates == ["https://b.org/"]
+    based = page.replace("<head>", '<head><base href="//c.org/d/">')
+    assert extract_html(based.encode(), url="http://a.org/en/x").alternates[:2] == [
+        *("http://c.org/de/x?a=1&b=2", "http://c.org/fr")
+    ]
+    assert extract_html(b"<p>The text.", url="http://a.org/").alternates is None
+    many = "".join(f'<link rel=alternate hreflang=de href="/{number}">' for number in range(10**4))
+    assert len(extract_html(f"<head>{many}</head><p>x".encode(), url="http://a.org").alternates) == MAX_ALTERNATES
 
 
 def test_titles_are_cut() -> None:

@@ -56,6 +56,7 @@ ROWS = st.fixed_dictionaries(
         "url": st.none() | st.sampled_from(ADDRESSES),
         "title": st.none() | st.sampled_from(["A title", "Mail you@c.org"]),
         "html_lang": st.none() | st.just("en"),
+        "alternates": st.none() | st.just(["https://a.org/de"]),
         "text": st.none() | st.sampled_from(TEXTS),
         "offset": st.integers(0, 9),
     }
@@ -75,7 +76,7 @@ def test_only_what_is_named_changes_and_only_once(documents, removals):
     after = check("documents", withhold(documents, removals))
     assert withhold(after, removals).equals(after)
     assert withhold(documents, Removals()) is documents
-    gone = {"title": None, "html_lang": None, "text": None, "reason": "withheld"}
+    gone = {"title": None, "html_lang": None, "alternates": None, "text": None, "reason": "withheld"}
     hit = matches(documents, removals).to_pylist()
     expected = [row | (gone if is_named else {}) for row, is_named in zip(documents.to_pylist(), hit, strict=True)]
     assert after.to_pylist() == expected
