@@ -19,7 +19,7 @@ from tasks.text.language import Identifier, load_identifier
 from tasks.text.reuse import sentences_in_order, unchanged
 from tasks.text.sentences import SentenceConfig, document_sentences
 
-VERSION = 1
+VERSION = 2
 _ROWS = 2_048
 _COLUMNS = ["doc_id", "language", "text"]
 

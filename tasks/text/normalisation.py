@@ -24,7 +24,11 @@ _JUNK = (
     r"\p{Noncharacter_Code_Point}]"
 )
 _JOINERS = r"[\x{200C}\x{200D}]"
-_STRAY_JOINERS = rf"(^|[^{_JOINED}\p{{M}}\x{{200C}}\x{{200D}}]){_JOINERS}+"
+# A mark that is not of these scripts says nothing of how its letter is joined, and may become one character with it.
+_MARK = rf"[\p{{M}}&&[^{_JOINED}]]"
+_JOINERS_IN_LETTERS = rf"{_JOINERS}+({_MARK})"
+_SENSELESS_JOINERS = rf"{_JOINERS}[\p{{M}}\x{{200C}}\x{{200D}}]*{_MARK}"  # then: marks of several scripts on one letter
+_STRAY_JOINERS = rf"((?:^|[^{_JOINED}\p{{M}}\x{{200C}}\x{{200D}}]){_MARK}*){_JOINERS}+"
 _FINAL_JOINERS = rf"{_JOINERS}+(\s|$)"
 
 # UTF-8 that was read as Latin-1 or Windows-1252: the lead byte of a two- or three-byte character, then what the
@@ -41,15 +45,11 @@ def clean_text(texts: pl.Series) -> pl.Series:
     Zero-width joiners and non-joiners stay inside words of scripts that are written with them. Newlines stay: they
     are the boundaries of paragraphs. Cleaning twice is cleaning once.
     """
-    visible = (
-        texts.str.replace_all(_NEWLINE, "\n")
-        .str.replace_all(_JUNK, "")
-        .str.replace_all(_STRAY_JOINERS, "${1}")
-        .str.replace_all(_FINAL_JOINERS, "${1}")
-    )
+    visible = texts.str.replace_all(_NEWLINE, "\n").str.replace_all(_JUNK, "")
     composed = _where(visible, r"[^\x00-\x7F]", lambda some: some.str.normalize("NFC"))
+    joined = _where(composed, _JOINERS, _without_stray_joiners)
     return (
-        composed.str.replace_all(r"[^\S \n]", " ")
+        joined.str.replace_all(r"[^\S \n]", " ")
         .str.replace_all("  +", " ")
         .str.replace_all(r" ?\n\s*", "\n")
         .str.strip_chars()
@@ -76,6 +76,13 @@ def mojibake_share(texts: pl.Series) -> npt.NDArray[np.float64]:
     """Return the share of characters that are UTF-8 read as Latin-1 or Windows-1252, or replacement characters."""
     pairs = texts.str.count_matches(_MOJIBAKE.pattern).to_numpy().astype(np.float64)
     return np.asarray(np.minimum(2 * pairs / np.maximum(texts.str.len_chars().to_numpy(), 1), 1))
+
+
+def _without_stray_joiners(texts: pl.Series) -> pl.Series:
+    """Remove joiners where nothing is joined; letters and marks that met only then are composed."""
+    simple = texts.str.replace_all(_JOINERS_IN_LETTERS, "${1}")
+    sensible = _where(simple, _SENSELESS_JOINERS, lambda some: some.str.replace_all(_JOINERS, ""))
+    return sensible.str.replace_all(_STRAY_JOINERS, "${1}").str.replace_all(_FINAL_JOINERS, "${1}").str.normalize("NFC")
 
 
 def _where(texts: pl.Series, pattern: str, change: Callable[[pl.Series], pl.Series]) -> pl.Series:

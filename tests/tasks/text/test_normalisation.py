@@ -4,13 +4,15 @@ import unicodedata
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.text.normalisation import clean_text, mojibake_share, sentence_key
 
 NASTY = st.text(
-    alphabet="aÅé\u0301\u0338İΣςßǰJ\u030c \t\n\r\x00\x85\u00ad\u200b\u200c\u200d\u2028\ufeffمक्ﬁＡ👨", max_size=12
+    alphabet="aÅé\u0301\u0338İΣςßǰJ\u030c \t\n\r\x00\x85\u00ad\u200b\u200c\u200d\u2028\ufeffمक्ﬁＡ👨"
+    "\u064b\u093c\u0995\u1b05\u1b35\u3099",  # marks of several scripts, Balinese letters
+    max_size=12,
 )
 TEXTS = st.one_of(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20), NASTY)
 
@@ -25,6 +27,10 @@ def key(text: str) -> str:
 
 @settings(max_examples=150)
 @given(TEXTS)
+@example("A\u0300\u200c0")
+@example("\u1b05\u200d\u1b35\u200d0")
+@example("\u0995\u200d\u094d\u3099")
+@example("\u0995\u200d\u094d\u200d\u0338")
 def test_cleaning_twice_is_cleaning_once(text: str) -> None:
     once = clean(text)
     assert clean(once) == once

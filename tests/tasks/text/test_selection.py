@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from storage.ids import content_id
-from storage.schemas import ID
+from storage.schemas import ID, TEXTS
 from tasks.text.quality import LetterShare, TextLength
 from tasks.text.selection import split_by_fate, verdicts
 
@@ -23,9 +23,8 @@ def test_the_first_refusal_is_told_with_score_and_limit():
 
 def test_every_document_is_either_kept_or_rejected():
     ids = [content_id(str(place)) for place in range(3)]
-    documents = pa.table(
-        {"doc_id": pa.array(ids, ID), "url": ["a", "b", "c"], "title": ["", "", ""], "text": ["one", None, "three"]}
-    )
+    columns = {"url": ["a", "b", "c"], "title": ["", "", ""], "text": ["one", None, "three"]}
+    documents = pa.table({"doc_id": pa.array(ids, ID), "alternates": pa.nulls(3, TEXTS), **columns})
     languages = pa.table({"language": ["eng_Latn"] * 3, "confidence": pa.array([0.9] * 3, pa.float32())})
     fates = pa.table(
         {

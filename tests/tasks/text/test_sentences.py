@@ -21,11 +21,16 @@ def identifier() -> Identifier:
 def kept(*documents: tuple[str, str]) -> pa.Table:
     languages, texts = zip(*documents, strict=True) if documents else ((), ())
     rows = len(texts)
-    columns = [content_ids(map(str, range(rows))), languages, [0.9] * rows, ["u"] * rows, ["t"] * rows, texts]
-    schema = schema_of("kept_documents")
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-    )
+    columns = {
+        "doc_id": content_ids(map(str, range(rows))),
+        "language": languages,
+        "confidence": [0.9] * rows,
+        "url": ["u"] * rows,
+        "alternates": [None] * rows,
+        "title": ["t"] * rows,
+        "text": texts,
+    }
+    return pa.table(columns, schema=schema_of("kept_documents"))
 
 
 def split(identifier: Identifier, *documents: tuple[str, str], **settings: float) -> SentenceTables:
