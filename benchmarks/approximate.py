@@ -7,8 +7,9 @@ in a space of few dimensions that is turned into one of many, with a little nois
 what tells them apart lies in few directions (with as many directions as numbers no code of 4 bits finds enough). Both
 sides get the index that `auto` chooses, and are searched as a block of a build is: k neighbours both ways, after the
 recall was measured on a sample. Then an evenly spread part of the sources is searched exactly too, and so are the
-targets on its lists; each of these sources is paired with the target of the best ratio margin, from either kind of
-lists, and F1 is that of the best threshold against the planted pairs.
+targets on its lists and those that have one of these sources on theirs. Each source is paired with the target of the
+best ratio margin among all of which either has the other on its list, as in mining, from either kind of lists; F1 is
+that of the best threshold against the planted pairs.
 """
 
 from __future__ import annotations
@@ -37,11 +38,21 @@ TURNING_NOISE = 0.2  # length of the noise beside a vector of length 1
 
 
 class Found(NamedTuple):
-    """The neighbours of some sources, and of the targets that are on their lists, in the order of `targets`."""
+    """The neighbours of some sources, and of all targets on their lists and some others, in the order of `targets`."""
 
     forward: Ranking
     targets: Rows
     backward: Ranking
+
+    def pairs(self, sources: Rows) -> tuple[Rows, Rows, npt.NDArray[np.float32]]:
+        """Place among the sources, target and ratio margin of each pair of which one has the other on its list."""
+        places, columns = np.nonzero(self.forward.rows >= 0)
+        rows, others = np.nonzero(np.isin(self.backward.rows, sources))
+        source = np.concatenate([places, np.searchsorted(sources, self.backward.rows[rows, others])])
+        target = np.concatenate([self.forward.rows[places, columns], self.targets[rows]])
+        cosine = np.concatenate([self.forward.cosines[places, columns], self.backward.cosines[rows, others]])
+        means = [self.forward.cosines.mean(axis=1), self.backward.cosines.mean(axis=1)]
+        return source, target, cosine * 2 / (means[0][source] + means[1][np.searchsorted(self.targets, target)])
 
 
 def told(what: str, begun: float) -> float:
@@ -78,24 +89,23 @@ def turned(vectors: npt.NDArray[np.float32], dimension: int) -> npt.NDArray[np.f
     return many
 
 
-def exactly(sides: tuple[Different, Different], sources: Rows, k: int) -> Found:
-    """Search exactly for some sources, and for the targets on their lists."""
+def exactly(sides: tuple[Different, Different], sources: Rows, targets: Rows, k: int) -> Found:
+    """Search exactly for some sources, and for the targets on their lists and some others."""
     source, target = (side.stored for side in sides)
     forward = search(source[sources], target, (np.arange(len(sources)), np.arange(len(target))), k).forward
-    targets = np.unique(forward.rows)
+    targets = np.union1d(forward.rows, targets)
     backward = search(source, target[targets], (np.arange(len(source)), np.arange(len(targets))), k).backward
     return Found(forward, targets, backward)
 
 
 def best_f1(found: Found, sources: Rows) -> Scores:
     """Pair each source with the target of the best ratio margin, and score the pairs at the best threshold."""
-    mean = np.zeros(int(found.targets.max()) + 1, np.float32)
-    mean[found.targets] = found.backward.cosines.mean(axis=1)
-    margins = found.forward.cosines / ((found.forward.cosines.mean(axis=1)[:, None] + mean[found.forward.rows]) / 2)
-    best = margins.argmax(axis=1)[:, None]
-    chosen = np.take_along_axis(found.forward.rows, best, axis=1)[:, 0]
-    right = (chosen == sources) & (sources % 2 == 0)  # every other target is a source with noise
-    return best_threshold(np.take_along_axis(margins, best, axis=1)[:, 0], right, int((sources % 2 == 0).sum()))
+    source, target, margin = found.pairs(sources)
+    order = np.lexsort((target, -margin, source))
+    best = order[np.unique(source[order], return_index=True)[1]]
+    chosen = sources[source[best]]
+    right = (target[best] == chosen) & (chosen % 2 == 0)  # every other target is a source with noise
+    return best_threshold(margin[best], right, int((sources % 2 == 0).sum()))
 
 
 def main() -> None:
@@ -123,11 +133,11 @@ def main() -> None:
     backward = searched(target, source, k, config, "sources")
     begun = told("both ways", begun)
     sources = np.unique(evenly_spaced(arguments.rows, arguments.queries) + np.arange(arguments.queries) % 2)
-    exact = exactly((source, target), sources, k)
-    begun = told(f"exactly, for {len(sources):,} sources and {len(exact.targets):,} targets", begun)
     ours = Ranking(forward.rows[sources], forward.cosines[sources])
-    listed = np.unique(ours.rows)
+    listed = np.union1d(ours.rows[ours.rows >= 0], np.isin(backward.rows, sources).any(axis=1).nonzero()[0])
     near = Found(ours, listed, Ranking(backward.rows[listed], backward.cosines[listed]))
+    exact = exactly((source, target), sources, listed, k)
+    begun = told(f"exactly, for {len(sources):,} sources and {len(exact.targets):,} targets", begun)
     for name, found in (("exact", exact), ("approximate", near)):
         precision, share, f1, _ = best_f1(found, sources)
         print(f"{name}: F1 {f1:.2%} (precision {precision:.2%}, recall {share:.2%})")
