@@ -46,8 +46,8 @@ def pages(documents: pa.Table, languages: tuple[str, str]) -> pa.Table:
         languages: labels of source and target.
 
     Returns:
-        doc_id, is_target, page and alternates (addresses as links are compared by), site and address (for other
-        comparisons); the documents without a usable address are left out.
+        doc_id, is_target, page (the address as links to it are compared), alternates, site and address; the documents
+        without a usable address are left out.
     """
     frame = cast("pl.DataFrame", pl.from_arrow(documents.select(["doc_id", "language", "url", "alternates"])))
     frame = frame.with_columns(_comparable(frame["url"]).alias("page"))
@@ -81,7 +81,7 @@ def _links(frame: pl.DataFrame) -> pl.DataFrame:
     Args:
         frame: pages with the number `row` of each.
     """
-    named = frame.select("row", "is_target", pl.col("alternates")).explode("alternates").drop_nulls()
+    named = frame.select("row", "is_target", "alternates").explode("alternates").drop_nulls()
     named = named.with_columns(_comparable(named["alternates"]).alias("page"))
     known = frame.select("row", "is_target", "page").filter(pl.len().over("is_target", "page") <= SAME_ADDRESS)
     there = known.with_columns(~pl.col("is_target"))
