@@ -16,6 +16,8 @@ MINHASHES = pa.list_(pa.field("element", pa.uint32()))
 
 
 def _schema(name: str, version: int, *columns: tuple[str, pa.DataType]) -> pa.Schema:
+    # A new version of a schema asks for a new VERSION of the stages that write it and of those that read it: their
+    # `update` would open what an older root has under the old schema.
     return pa.schema(columns, metadata={"name": name, "version": str(version)})
 
 

@@ -15,7 +15,7 @@ from tasks import stage
 from tasks.text.alignment import recomputed
 from tasks.text.language import IdentifyConfig, identify_documents, load_identifier
 
-VERSION = 1
+VERSION = 2
 _COLUMNS = ["doc_id", "text"]
 
 

@@ -17,7 +17,7 @@ from tasks.filters.verdicts import LIMITS
 from tasks.text.alignment import in_step, recomputed
 from tasks.text.quality import DocumentFilter
 
-VERSION = 1
+VERSION = 2
 
 
 @stage(task_run_name="score-{documents.partition}")
